@@ -1,0 +1,109 @@
+#include "base/span.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct span span_of(const char *text)
+{
+    return text ? (struct span){text, strlen(text)} : SPAN_ABSENT;
+}
+
+bool span_eq(struct span a, struct span b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+bool span_is(struct span a, const char *text)
+{
+    return span_eq(a, span_of(text));
+}
+
+static unsigned char lower(char c)
+{
+    return (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+}
+
+bool span_is_nocase(struct span a, const char *text)
+{
+    size_t i = 0;
+    for (; i < a.n && text[i]; i++)
+        if (lower(a.p[i]) != lower(text[i]))
+            return false;
+    return i == a.n && text[i] == '\0';
+}
+
+bool span_starts(struct span a, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return a.n >= n && memcmp(a.p, prefix, n) == 0;
+}
+
+bool span_ends(struct span a, const char *suffix)
+{
+    size_t n = strlen(suffix);
+    return a.n >= n && memcmp(a.p + a.n - n, suffix, n) == 0;
+}
+
+int span_compare(struct span a, struct span b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    int order = n ? memcmp(a.p, b.p, n) : 0;
+    return order ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+struct span span_trim(struct span a)
+{
+    while (a.n && (a.p[0] == ' ' || a.p[0] == '\t')) {
+        a.p++;
+        a.n--;
+    }
+    while (a.n && (a.p[a.n - 1] == ' ' || a.p[a.n - 1] == '\t'))
+        a.n--;
+    return a;
+}
+
+struct span span_from(struct span a, size_t start)
+{
+    return start < a.n ? (struct span){a.p + start, a.n - start} : (struct span){a.p + a.n, 0};
+}
+
+size_t span_find(struct span a, char byte)
+{
+    const char *found = a.n ? memchr(a.p, byte, a.n) : NULL;
+    return found ? (size_t)(found - a.p) : a.n;
+}
+
+struct span span_cut(struct span *rest, char byte)
+{
+    size_t at = span_find(*rest, byte);
+    struct span head = {rest->p, at};
+    *rest = at < rest->n ? span_from(*rest, at + 1) : SPAN_ABSENT;
+    return head;
+}
+
+bool span_to_u64(struct span a, uint64_t *ret)
+{
+    uint64_t value = 0;
+    if (a.n == 0)
+        return false;
+    for (size_t i = 0; i < a.n; i++) {
+        if (a.p[i] < '0' || a.p[i] > '9')
+            return false;
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (uint64_t)(a.p[i] - '0'), &value))
+            return false;
+    }
+    *ret = value;
+    return true;
+}
+
+char *span_dup(struct span a)
+{
+    char *copy = malloc(a.n + 1);
+    if (!copy)
+        return NULL;
+    if (a.n)
+        memcpy(copy, a.p, a.n);
+    copy[a.n] = '\0';
+    return copy;
+}
