@@ -1,0 +1,115 @@
+/* The HTTP front: libmicrohttpd on external epoll inside our own loop, so that a waiting client
+ * costs a suspended connection and no thread.
+ *
+ * The front owns connections, framing and deadlines.  It hands over requests whose head, and
+ * later whose body, is complete and within limits, and takes replies at any later time.  It
+ * knows nothing of routes beyond what its handler tells it.  Several fronts (clients,
+ * operators) share one loop.  Thread: the loop; no callback runs from inside a function of this
+ * header. */
+#ifndef IO_HTTP_FRONT_H
+#define IO_HTTP_FRONT_H
+
+#include "base/arena.h"
+#include "base/blob.h"
+#include "core/http_message.h"
+#include "io/event_loop.h"
+
+struct http_front;
+struct http_request;
+
+/* What the front itself finds wrong with a request.  X(enum, status, text) */
+#define FRONT_PROBLEM_TABLE(X)                                                                 \
+    X(FRONT_BAD_FRAMING, 400, "the request's framing is ambiguous or malformed")               \
+    X(FRONT_BAD_HEADER, 400, "a header is malformed or stands twice")                          \
+    X(FRONT_NO_HOST, 400, "HTTP/1.1 requires a Host header")                                   \
+    X(FRONT_BAD_TRANSFER_ENCODING, 501, "no Transfer-Encoding but chunked is understood")      \
+    X(FRONT_BAD_EXPECT, 417, "no Expect but 100-continue is understood")                       \
+    X(FRONT_BODY_TOO_LARGE, 413, "the body is over the limit")                                 \
+    X(FRONT_TOO_SLOW, 408, "the request did not arrive in time")                               \
+    X(FRONT_NO_MEMORY, 503, "out of memory")
+
+enum front_problem {
+#define X(name, status, text) name,
+    FRONT_PROBLEM_TABLE(X)
+#undef X
+};
+
+int front_problem_status(enum front_problem problem);
+const char *front_problem_text(enum front_problem problem);
+
+struct http_handler {
+    /* The head is complete and well framed.  Either reply now (the body, if any, is read away
+     * up to a bound), or return and get on_request when the whole body is there. */
+    void (*on_head)(void *context, struct http_request *request);
+    void (*on_request)(void *context, struct http_request *request);
+    /* The front refuses this request: reply with this problem, in whatever shape suits. */
+    void (*on_problem)(void *context, struct http_request *request, enum front_problem problem);
+    /* The client closed its side or the connection broke while its reply was pending.
+     * broken: nothing can be delivered any more.  Else it may be a half-close: a reply is still
+     * written, but never counts as delivered.  At most one call of each kind. */
+    void (*on_left)(void *context, struct http_request *request, bool broken);
+    /* The request is over and its pointer becomes invalid.  delivered: the last byte of the
+     * reply left this machine and the client had not gone.  Comes exactly once for every
+     * request that got on_head or on_problem, with or without a reply. */
+    void (*on_end)(void *context, struct http_request *request, bool delivered);
+    void *context;
+};
+
+struct http_front_params {
+    struct event_loop *loop;
+    const struct span *listen; /* "127.0.0.1:8080", "[::1]:8080", "unix:/path" */
+    size_t listen_count;
+    struct http_handler handler;
+    unsigned connections_max;
+    size_t header_bytes_max, body_bytes_max;
+    int64_t keepalive_ms;       /* idle connections are closed after this */
+    int64_t request_timeout_ms; /* first byte of a request to the end of its head; bodies get
+                                   this plus body_bytes / request_bytes_per_s_min */
+    uint64_t request_bytes_per_s_min, reply_bytes_per_s_min;
+    /* A connection's idle keep-alive is never cut by request_timeout_ms. */
+};
+
+/* Bind and listen on all addresses, or on none: E_IO (the reason, with the address and the
+ * remedy, is appended to `problem`), E_INVALID (an address that cannot be read), E_NOMEM. */
+MUST_CHECK enum rc http_front_new(const struct http_front_params *params, struct buf *problem,
+                                  struct http_front **ret);
+/* Every pending request must have been replied to; connections are closed, on_end comes from
+ * inside this call only. */
+void http_front_free(struct http_front *front);
+OWNED_DEFINE(http_front)
+/* The addresses bound, with real ports where 0 was asked for, "127.0.0.1:43121" a line each. */
+void http_front_addresses(const struct http_front *front, struct buf *out);
+/* From now on every reply carries `Connection: close` (draining). */
+void http_front_close_after_reply(struct http_front *front);
+/* Stop accepting connections (the last step of a drain). */
+void http_front_quiesce(struct http_front *front);
+/* Connections open now. */
+unsigned http_front_connections(const struct http_front *front);
+
+/* ---- a request, from on_head to on_end */
+
+/* Spans live as long as the request. */
+const struct http_head *http_request_head(const struct http_request *request);
+/* The whole body; empty before on_request. */
+struct span http_request_body(const struct http_request *request);
+/* Memory that lives as long as the request. */
+struct arena *http_request_arena(struct http_request *request);
+/* Monotonic milliseconds of its first byte (or its accept, if that is not known). */
+int64_t http_request_start_ms(const struct http_request *request);
+/* The handler's own pointer, NULL at first. */
+void *http_request_tag(const struct http_request *request);
+void http_request_set_tag(struct http_request *request, void *tag);
+
+struct http_reply {
+    int status;
+    struct headers
+        headers;       /* without Content-Length, Date and Connection, which the front adds */
+    struct blob *body; /* NULL: empty.  A reference is taken */
+    bool close;        /* close the connection after this reply */
+};
+
+/* Reply, once per request, from any callback or later.  Headers are copied.  HEAD requests get
+ * the same head without the body. */
+void http_request_reply(struct http_request *request, const struct http_reply *reply);
+
+#endif

@@ -1,0 +1,142 @@
+/* The store of keys and answers: what makes a retry free, across crashes.
+ *
+ * An asynchronous interface with one implementation per database (store_sqlite.h now; one for
+ * several replicas may follow): every operation is started here and answered by a callback in
+ * the loop thread, never from inside the call.  What a callback reports as OK is durable.
+ * Callers know nothing of SQL, files or threads.  Thread: the loop.
+ *
+ * A key is a row with at most one answer in its life (I3); a flight is a row beside it.  `now`
+ * arguments are wall-clock milliseconds since 1970, as stored times must survive restarts. */
+#ifndef IO_STORE_H
+#define IO_STORE_H
+
+#include "base/blob.h"
+#include "base/sha256.h"
+
+/* States of a key as a caller sees them: expired rows are absent. */
+enum key_state { KEY_ABSENT, KEY_RUNNING, KEY_DONE, KEY_FAILED, KEY_RELEASED };
+const char *key_state_name(enum key_state state);
+
+enum { FLIGHT_ID_BYTES = 16, STORE_SALT_BYTES = 32 };
+
+struct flight_id {
+    uint8_t bytes[FLIGHT_ID_BYTES];
+};
+
+/* The final status and body of a flight, with what a replay must repeat. */
+struct answer {
+    int status;
+    struct blob *body;        /* referenced, not owned, unless said otherwise */
+    struct span content_type; /* "application/json", or what the provider's error body has */
+    struct span request_id;   /* the provider's, absent: none */
+    struct span error_code;   /* our code word when it is an error of ours; absent: none */
+};
+
+struct key_record {
+    enum key_state state;
+    struct digest fingerprint;
+    struct flight_id flight; /* of the last claim */
+    unsigned paid_calls;     /* counted so far in the key's life */
+    int64_t created_ms;      /* first seen */
+    int64_t ended_ms;
+    struct answer answer; /* DONE and FAILED; valid during the callback, body owned by the
+                           * record: take a reference with blob_ref */
+    bool corrupt;         /* the stored body does not match its checksum: no body */
+};
+
+struct store_claim {
+    struct digest key; /* SHA-256 over scope and key, see core/scope.h */
+    struct digest scope;
+    struct digest fingerprint;
+    struct flight_id flight;
+    struct span route; /* for operators, and later for result URLs */
+    int64_t now_ms;
+    unsigned paid_calls_max;
+};
+
+enum claim_result {
+    CLAIM_OK,        /* RUNNING, this flight owns it, its first call is counted */
+    CLAIM_EXISTS,    /* the key is RUNNING, DONE or FAILED: see the record, nothing changed */
+    CLAIM_EXHAUSTED, /* RELEASED, but all paid calls are used up: nothing changed */
+};
+
+/* rc is OK, or why nothing was (durably) done: E_IO (store trouble), E_LIMIT (full disk or
+ * maximum size), E_CLOSED.  Spans and records are valid during the callback only. */
+typedef void store_lookup_cb(void *context, enum rc rc, const struct key_record *record);
+typedef void store_claim_cb(void *context, enum rc rc, enum claim_result result,
+                            const struct key_record *record);
+/* E_CONFLICT: the flight does not own the key any more (I6); nothing changed. */
+typedef void store_done_cb(void *context, enum rc rc);
+/* paid_calls: the key's count now; E_LIMIT: paid_calls_max reached, nothing changed. */
+typedef void store_count_cb(void *context, enum rc rc, unsigned paid_calls);
+
+struct store_completion {
+    struct digest key;
+    struct flight_id flight;
+    bool failed;          /* a paid failure: FAILED, kept error_ttl; else DONE, kept ttl */
+    struct answer answer; /* copied or referenced; the caller keeps its own reference */
+    int64_t now_ms;
+    int64_t expires_ms;
+};
+
+struct store_release {
+    struct digest key;
+    struct flight_id flight;
+    bool give_back;        /* the last counted call cannot have been billed */
+    struct answer outcome; /* what became of the flight, for its row; body may be NULL */
+    int64_t now_ms;
+};
+
+/* Numbers for metrics and health, as of a moment ago. */
+struct store_stats {
+    uint64_t commits, operations, failures, queue_length, bytes, free_bytes;
+    uint64_t commit_us_sum, commit_us_max;
+    bool readable, writable;
+};
+
+struct store;
+
+/* What an implementation provides; callers use the functions below. */
+struct store_ops {
+    enum rc (*lookup)(struct store *, const struct digest *key, int64_t now_ms,
+                      store_lookup_cb *, void *context);
+    enum rc (*claim)(struct store *, const struct store_claim *, store_claim_cb *,
+                     void *context);
+    enum rc (*count)(struct store *, const struct digest *key, struct flight_id flight,
+                     unsigned paid_calls_max, store_count_cb *, void *context);
+    enum rc (*complete)(struct store *, const struct store_completion *, store_done_cb *,
+                        void *context);
+    enum rc (*release)(struct store *, const struct store_release *, store_done_cb *,
+                       void *context);
+    struct store_stats (*stats)(struct store *);
+    void (*free)(struct store *);
+};
+
+/* The head of every implementation's own struct. */
+struct store {
+    const struct store_ops *ops;
+    uint8_t salt[STORE_SALT_BYTES]; /* random, made with the store, for scope digests */
+    unsigned interrupted; /* flights that a crash had left running, RELEASED at open */
+};
+
+/* Each: E_NOMEM, and then no callback comes; else OK and the callback comes exactly once, also
+ * while the store is being closed (E_CLOSED).  Parameters are copied. */
+MUST_CHECK enum rc store_lookup(struct store *store, const struct digest *key, int64_t now_ms,
+                                store_lookup_cb *callback, void *context);
+MUST_CHECK enum rc store_claim(struct store *store, const struct store_claim *claim,
+                               store_claim_cb *callback, void *context);
+/* Count one more paid call, before its first byte is sent (I2). */
+MUST_CHECK enum rc store_count(struct store *store, const struct digest *key,
+                               struct flight_id flight, unsigned paid_calls_max,
+                               store_count_cb *callback, void *context);
+MUST_CHECK enum rc store_complete(struct store *store,
+                                  const struct store_completion *completion,
+                                  store_done_cb *callback, void *context);
+MUST_CHECK enum rc store_release(struct store *store, const struct store_release *release,
+                                 store_done_cb *callback, void *context);
+struct store_stats store_stats(struct store *store);
+/* Finishes what is queued, then closes.  The loop's mailbox must be run once more. */
+void store_free(struct store *store);
+OWNED_DEFINE(store)
+
+#endif
