@@ -420,6 +420,20 @@ void json_unescape(struct span escaped, struct buf *out)
     }
 }
 
+void json_close_surrogates(char *text, size_t n)
+{
+    char *end = text + n;
+    while ((text = memchr(text, '\\', (size_t)(end - text))) != NULL) {
+        int unit = unicode_escape(text, end);
+        size_t length = unit < 0 ? 2 : 6;
+        if (is_high_surrogate(unit) && is_low_surrogate(unicode_escape(text + 6, end)))
+            length = 12;
+        else if (is_high_surrogate(unit) || is_low_surrogate(unit))
+            memcpy(text, "\\ufffd", 6);
+        text += length;
+    }
+}
+
 bool json_string_is(struct span escaped, const char *text)
 {
     struct span want = span_of(text);
