@@ -126,6 +126,7 @@ static struct transfer *transfer_new(const struct transfer_params *params)
 enum rc upstream_start(struct upstream *upstream, const struct transfer_params *params,
                        struct transfer **ret)
 {
+    ASSERT(blob_span(params->body).n > 0);
     if (upstream->running >= upstream->transfers_max)
         return E_LIMIT;
     struct transfer *transfer = transfer_new(params);

@@ -33,7 +33,7 @@ struct upstream_params {
 struct transfer_params {
     struct span url;
     struct headers headers; /* complete, in order; no control bytes (checked: E_INVALID) */
-    struct blob *body;      /* a reference is taken */
+    struct blob *body;      /* not empty; a reference is taken */
     struct span proxy;      /* URL; empty: none; absent: HTTPS_PROXY, NO_PROXY decide */
     struct span ca_file;    /* absent: SSL_CERT_FILE, else the system's bundle */
     int64_t connect_timeout_ms, first_event_timeout_ms, idle_timeout_ms;

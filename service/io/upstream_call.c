@@ -54,8 +54,16 @@ static size_t read_request(char *room, size_t size, size_t count, void *user)
     return n;
 }
 
-/* libcurl rewinds a body to send it again by itself when a connection it used again turns out
- * to be dead.  The provider may have seen the first one, so that only the retry policy may. */
+/* libcurl connects anew, rewinds the body and sends it again by itself when a connection that
+ * it used again turns out to be dead.  The provider may have seen the first one, so that only
+ * the retry policy may do that: once a byte of the body was handed over, every step of it is
+ * refused. */
+static bool is_second_try(struct call *call)
+{
+    call->sent_before = call->sent_before || call->sent_bytes;
+    return call->sent_before;
+}
+
 static int never_rewind(void *user, curl_off_t offset, int origin)
 {
     (void)user;
@@ -69,8 +77,9 @@ static int socket_made(void *user, curl_socket_t fd, curlsocktype purpose)
 {
     (void)fd;
     (void)purpose;
-    upstream_gate_leave(user);
-    return CURL_SOCKOPT_OK;
+    struct call *call = user;
+    upstream_gate_leave(call);
+    return is_second_try(call) ? CURL_SOCKOPT_ERROR : CURL_SOCKOPT_OK;
 }
 
 /* Connected, by a new connection or one used again; the request follows. */
@@ -83,8 +92,8 @@ static int about_to_send(void *user, char *remote_ip, char *local_ip, int remote
     (void)local_port;
     struct call *call = user;
     upstream_gate_leave(call);
-    if (call->sent_bytes)
-        return CURL_PREREQFUNC_ABORT; /* the second time, see never_rewind */
+    if (is_second_try(call))
+        return CURL_PREREQFUNC_ABORT;
     if (call->phase == CALL_CONNECTING)
         upstream_call_set_phase(call, CALL_REQUESTING);
     return CURL_PREREQFUNC_OK;
@@ -186,6 +195,9 @@ static bool request_was_sent(const struct call *call)
         return true;
     if (!call->added)
         return false;
+    /* A second try made libcurl forget what it had sent. */
+    if (call->sent_before)
+        return call->sent_bytes == blob_span(call->transfer->body).n;
     curl_off_t body_bytes = 0;
     long head_bytes = 0;
     (void)curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &body_bytes);
@@ -434,6 +446,7 @@ static void begin(struct call *call, struct transfer *transfer)
     transfer->call = call;
     call->phase = CALL_WAITING;
     call->sent_bytes = call->read_on_bytes = 0;
+    call->sent_before = false;
     call->read_on_until_ms = 0;
     call->timer = (struct timer){.run = on_timer};
     upstream_response_init(&call->response);

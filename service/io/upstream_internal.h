@@ -168,6 +168,7 @@ struct call {
     struct gate *gate;   /* NULL: its host is resolved */
     struct list waiting; /* in the gate */
     size_t sent_bytes;   /* of the body, handed to libcurl */
+    bool sent_before;    /* some of it on a connection that broke without an answer */
     struct response response;
     size_t read_on_bytes;
     int64_t read_on_until_ms;
