@@ -21,6 +21,7 @@ static const struct http_error_info errors[] = {
     X(409, "Conflict", "invalid_request_error", "invalid_request_error")                       \
     X(413, "Content Too Large", "invalid_request_error", "request_too_large")                  \
     X(415, "Unsupported Media Type", "invalid_request_error", "invalid_request_error")         \
+    X(417, "Expectation Failed", "invalid_request_error", "invalid_request_error")             \
     X(422, "Unprocessable Content", "invalid_request_error", "invalid_request_error")          \
     X(429, "Too Many Requests", "rate_limit_error", "rate_limit_error")                        \
     X(431, "Request Header Fields Too Large", "invalid_request_error",                         \

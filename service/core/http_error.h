@@ -56,6 +56,8 @@
       "the body of the request is over the limit")                                             \
     X(HTTP_ERROR_MEDIA_TYPE, "unsupported_media_type", 415, UNSAID, 0,                         \
       "send the body as application/json in UTF-8, without Content-Encoding")                  \
+    X(HTTP_ERROR_BAD_EXPECT, "expectation_failed", 417, UNSAID, 0,                             \
+      "the only Expect served is 100-continue")                                                \
     X(HTTP_ERROR_RATE_LIMITED, "rate_limited", 429, YES, 2,                                    \
       "too many requests of this client: send it again a little later")                        \
     X(HTTP_ERROR_HEAD_TOO_LARGE, "head_too_large", 431, UNSAID, 0,                             \
