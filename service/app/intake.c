@@ -14,15 +14,11 @@
 #include <stdlib.h>
 
 /* Of one request: the copied head of the upstream call, lists for the fingerprint, messages. */
-<<<<<<< HEAD
 enum {
     INTAKE_ARENA_BYTES_MAX = 4 << 20,
     INTAKE_DETAIL_BYTES_MAX = 2048,
     INTAKE_URL_BYTES_MAX = 16384
 };
-=======
-enum { INTAKE_ARENA_BYTES_MAX = 4 << 20, INTAKE_DETAIL_BYTES_MAX = 2048 };
->>>>>>> upstream
 
 struct intake *intake_new(const struct intake_context *context)
 {
@@ -220,11 +216,7 @@ enum rc intake_head(struct intake *intake, const struct intake_context *context,
 static enum rc find_fingerprint(struct intake *intake, const struct http_head *head,
                                 struct span body, struct intake_refusal *ret)
 {
-<<<<<<< HEAD
     const char *without = intake->api == API_SIMPLE ? "idempotency_key" : NULL;
-=======
-    const char *without = intake->api == API_SIMPLE ? SIMPLE_API_KEY_MEMBER : NULL;
->>>>>>> upstream
     BUF(canonical, body.n);
     struct json_refusal refusal;
     enum rc rc = canonical_json(body, without, &canonical, &refusal);
@@ -258,7 +250,6 @@ static enum rc settle_key(struct intake *intake, struct intake_refusal *ret)
 /* /api/llm: the body of the configured api, and the key among its members. */
 static enum rc map_simple(struct intake *intake, struct span body, struct intake_refusal *ret)
 {
-<<<<<<< HEAD
     BUF(mapped, intake->config->limits.body_bytes_max * 2);
     BUF(detail, INTAKE_DETAIL_BYTES_MAX);
     struct simple_api_request request;
@@ -274,27 +265,6 @@ static enum rc map_simple(struct intake *intake, struct span body, struct intake
     if (error != IDEM_KEY_FINE)
         return refuse(ret, HTTP_ERROR_KEY_INVALID, idem_key_error_text(error));
     intake->client_body = buf_rc(&mapped) == OK ? blob_take(&mapped) : NULL;
-=======
-    const struct config_route *route = intake->route;
-    const struct simple_api_params params = {
-        .api = route->api,
-        .model = route->model,
-        .max_tokens = route->max_tokens,
-        .max_tokens_field = intake->upstream->max_tokens_field,
-    };
-    BUF(mapped, intake->config->limits.body_bytes_max * 2);
-    struct simple_api_refusal refusal;
-    struct span key;
-    enum rc rc = simple_api_request(&params, body, &mapped, &key, &refusal);
-    if (rc == E_INVALID)
-        return refuse_with(intake, ret, refusal.error, "%s", refusal.detail);
-    if (rc != OK)
-        return rc;
-    enum idem_key_error error = idem_key_join_member(&intake->idem_key, key);
-    if (error != IDEM_KEY_FINE)
-        return refuse(ret, HTTP_ERROR_KEY_INVALID, idem_key_error_text(error));
-    intake->client_body = blob_take(&mapped);
->>>>>>> upstream
     return intake->client_body ? OK : E_NOMEM;
 }
 
@@ -329,15 +299,12 @@ enum rc intake_drop_include_usage(struct intake *intake)
     return splice(intake, &refusal);
 }
 
-<<<<<<< HEAD
 void intake_keep_splice(struct intake *intake)
 {
     blob_free(intake->client_body);
     intake->client_body = NULL;
 }
 
-=======
->>>>>>> upstream
 static bool wants_include_usage(const struct intake *intake,
                                 const struct intake_context *context)
 {
@@ -392,11 +359,7 @@ static enum rc address_upstream(struct intake *intake, const struct intake_conte
     case UPSTREAM_REQUEST_NO_MEMORY:
         return E_NOMEM;
     }
-<<<<<<< HEAD
     BUF(url, INTAKE_URL_BYTES_MAX);
-=======
-    BUF(url, UPSTREAM_URL_BYTES_MAX);
->>>>>>> upstream
     struct span query = intake->api == API_SIMPLE ? SPAN_ABSENT : head->query;
     upstream_request_url(intake->upstream, intake->route->api, query, &url);
     intake->url = arena_copy(&intake->arena, buf_span(&url));
@@ -418,14 +381,7 @@ enum rc intake_body(struct intake *intake, const struct intake_context *context,
         rc = splice(intake, ret);
     if (rc == OK)
         rc = address_upstream(intake, context, head, ret);
-<<<<<<< HEAD
     if (!intake->include_usage)
         intake_keep_splice(intake);
-=======
-    if (!intake->include_usage) { /* it will not be spliced again */
-        blob_free(intake->client_body);
-        intake->client_body = NULL;
-    }
->>>>>>> upstream
     return rc;
 }
