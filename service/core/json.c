@@ -1,5 +1,7 @@
 #include "core/json.h"
+#include "core/utf8.h"
 
+#include <endian.h>
 #include <string.h>
 
 const char *json_error_text(enum json_error error)
@@ -138,35 +140,31 @@ static bool read_escape(struct json *json)
     return true;
 }
 
-/* The length of the UTF-8 sequence at p (RFC 3629: no overlong forms, no surrogates, at most
- * U+10FFFF), or 0. */
-static size_t utf8_length(const unsigned char *p, size_t n)
+/* Past the bytes that need no look in a string: ASCII without controls, quotes and backslashes,
+ * eight at a time.  A borrow can only mark bytes behind a marked one, so the first mark counts.
+ */
+static const char *skip_plain(const char *p, const char *end)
 {
-    unsigned char low = 0x80, high = 0xBF;
-    size_t length = p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : 2;
-    if (p[0] < 0xC2 || p[0] > 0xF4 || n < length)
-        return 0;
-    if (p[0] == 0xE0)
-        low = 0xA0;
-    else if (p[0] == 0xED)
-        high = 0x9F;
-    else if (p[0] == 0xF0)
-        low = 0x90;
-    else if (p[0] == 0xF4)
-        high = 0x8F;
-    if (p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if (p[i] < 0x80 || p[i] > 0xBF)
-            return 0;
-    return length;
+    const uint64_t ones = 0x0101010101010101U;
+    uint64_t word;
+    while ((size_t)(end - p) >= sizeof word) {
+        memcpy(&word, p, sizeof word);
+        word = le64toh(word);
+        uint64_t special = (word | (word - 0x20 * ones) | ((word ^ '"' * ones) - ones) |
+                            ((word ^ '\\' * ones) - ones)) &
+                           (0x80 * ones);
+        if (special)
+            return p + __builtin_ctzll(special) / 8;
+        p += sizeof word;
+    }
+    return p;
 }
 
 /* At the opening quote; consumes the string. */
 static bool read_string(struct json *json)
 {
     json->p++;
-    while (json->p < json->end) {
+    while ((json->p = skip_plain(json->p, json->end)) < json->end) {
         unsigned char c = (unsigned char)*json->p;
         if (c == '"') {
             json->p++;
@@ -424,6 +422,20 @@ void json_unescape(struct span escaped, struct buf *out)
         char bytes[4];
         size_t n = decode_escape(&escaped, bytes);
         buf_add(out, (struct span){bytes, n});
+    }
+}
+
+void json_close_surrogates(char *text, size_t n)
+{
+    char *end = text + n;
+    while ((text = memchr(text, '\\', (size_t)(end - text))) != NULL) {
+        int unit = unicode_escape(text, end);
+        size_t length = unit < 0 ? 2 : 6;
+        if (is_high_surrogate(unit) && is_low_surrogate(unicode_escape(text + 6, end)))
+            length = 12;
+        else if (is_high_surrogate(unit) || is_low_surrogate(unit))
+            memcpy(text, "\\ufffd", 6);
+        text += length;
     }
 }
 

@@ -105,6 +105,9 @@ struct span json_inside(struct span string);
 bool json_string_is(struct span escaped, const char *text);
 /* Append what a still escaped text stands for, as UTF-8.  A lone surrogate becomes U+FFFD. */
 void json_unescape(struct span escaped, struct buf *out);
+/* In valid JSON text: each \uXXXX that is half of a surrogate pair without its other half
+ * becomes \ufffd, in place. */
+void json_close_surrogates(char *text, size_t n);
 /* Append `text` escaped in the one way we write strings, without quotes: \b \t \n \f \r \" \\,
  * other control characters \u00xx (lower case), all else as it is.  `text` must be UTF-8. */
 void json_escape(struct span text, struct buf *out);
