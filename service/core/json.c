@@ -30,6 +30,11 @@ void json_resume(struct json *json, struct span text, size_t offset, enum json_m
     json->fresh = false;
 }
 
+struct span json_drop_bom(struct span text)
+{
+    return span_starts(text, "\xEF\xBB\xBF") ? span_from(text, 3) : text;
+}
+
 size_t json_offset(const struct json *json)
 {
     return (size_t)(json->p - json->start);
@@ -443,12 +448,13 @@ void json_escape(struct span text, struct buf *out)
             continue;
         buf_add(out, (struct span){text.p + plain, i - plain});
         plain = i + 1;
+        buf_add_byte(out, '\\');
         if (c == '"' || c == '\\')
-            buf_printf(out, "\\%c", c);
+            buf_add_byte(out, (char)c);
         else if (c >= 8 && c <= 13 && c != '\v')
-            buf_printf(out, "\\%c", letters[c - 8]);
+            buf_add_byte(out, letters[c - 8]);
         else
-            buf_printf(out, "\\u%04x", c);
+            buf_printf(out, "u%04x", c);
     }
     buf_add(out, (struct span){text.p + plain, text.n - plain});
 }
