@@ -23,6 +23,7 @@ PROVIDER = ROOT / "tests/provider/provider.py"
 CHAT, RESPONSES, MESSAGES, SIMPLE = ROUTES = (
     "/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/llm")
 PROVIDER_ROUTES = ROUTES[:3]
+UPSTREAMS = ("chat", "responses", "messages", "simple")  # one for each route
 SIMPLE_MODEL = "simple-model"
 SANITIZER = re.compile(r"Sanitizer|runtime error:|assertion failed|Assertion", re.IGNORECASE)
 

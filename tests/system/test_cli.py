@@ -5,12 +5,11 @@ import re
 
 import pytest
 
-from support import (CHAT, MESSAGES, ROUTES, assert_answer, assert_error, base_config, free_port,
+from support import (CHAT, MESSAGES, ROUTES, UPSTREAMS, assert_answer, assert_error, base_config, free_port,
                      merged, question, run_binary, sent_headers, unique, Service)
 
 SECRET = "sk-operators-own-secret-0123456789"
-OPERATORS_KEY = {"upstreams": {name: {"api_key": SECRET}
-                               for name in ("chat", "responses", "messages", "simple")}}
+OPERATORS_KEY = {"upstreams": {name: {"api_key": SECRET} for name in UPSTREAMS}}
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ WORDS, SECONDS = 2000, 60
 
 @pytest.mark.long
 def test_five_concurrent_long_essays_all_arrive_whole(service, provider):
-    models = [provider.script(unique(f"essay-{number}"), {"words": WORDS, "seconds": SECONDS}, repeat=True)
-              for number in range(5)]
+    essay = {"words": WORDS, "seconds": SECONDS}
+    models = [provider.script(unique("essay"), essay, repeat=True) for _ in range(5)]
     start = time.monotonic()
-    essays = [in_background(service.post, SIMPLE, question(SIMPLE, model), timeout_s=120) for model in models]
-    replies = [essay.result() for essay in essays]
+    waiting = [in_background(service.post, SIMPLE, question(SIMPLE, model), timeout_s=120)
+               for model in models]
+    replies = [waiter.result() for waiter in waiting]
     assert time.monotonic() - start > SECONDS - 1
     for model, reply in zip(models, replies):
         assert_answer(reply)

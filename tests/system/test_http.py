@@ -81,7 +81,7 @@ def test_pythons_http_client_may_send_its_body_in_chunks(service, provider):
 def test_an_http_1_0_client_gets_a_length_and_a_closed_connection(service):
     data = json.dumps(question(CHAT, unique("old"))).encode()
     with service.connect() as connection:
-        connection.send(b"POST %s HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s" % (CHAT.encode(), len(data), data))
+        connection.send(f"POST {CHAT} HTTP/1.0\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
         assert_answer(connection.reply())
         assert connection.at_end()
 
@@ -227,7 +227,8 @@ def test_a_body_at_the_limit_is_taken_and_one_over_it_is_not(service, chunked):
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_stream_is_refused_and_told_where_to_get_one(service, route):
     reply = service.post(route, {**question(route, "never-asked"), "stream": True})
-    assert_error(reply, route, 400, None if route == SIMPLE else "stream_not_supported", retry=False)
+    code = None if route == SIMPLE else "stream_not_supported"
+    assert_error(reply, route, 400, code, retry=False)
 
 
 def test_background_is_refused_and_told_what_to_use(service):
@@ -274,7 +275,8 @@ GUARDED = {
     "two hosts": "Host: a\r\nHost: b\r\nContent-Length: 2\r\n",
     "a name that is no token": "Host: a\r\nContent-Length: 2\r\nX(y): 1\r\n",
     "a bare CR in a value": "Host: a\r\nContent-Length: 2\r\nX-A: b\rX-C: d\r\n",
-    "two credentials": "Host: a\r\nContent-Length: 2\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n",
+    "two credentials":
+        "Host: a\r\nContent-Length: 2\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n",
 }
 
 
@@ -290,7 +292,8 @@ def test_ambiguous_framing_is_refused_and_the_connection_closed(service, guard):
 
 def test_a_transfer_encoding_on_http_1_0_is_refused(service):
     with service.connect() as connection:
-        connection.send(f"POST {CHAT} HTTP/1.0\r\n{JSON_TYPE}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n")
+        connection.send(f"POST {CHAT} HTTP/1.0\r\n{JSON_TYPE}Transfer-Encoding: chunked\r\n\r\n"
+                        "2\r\n{}\r\n0\r\n\r\n")
         assert connection.reply().status in (400, 501)
         assert connection.at_end()
 

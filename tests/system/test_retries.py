@@ -141,7 +141,8 @@ def test_a_pause_past_the_deadline_is_answered_at_once(service, provider, pause,
 def test_a_refused_operators_key_is_not_the_clients_fault(launch, provider):
     service = launch({"upstreams": {"chat": {"api_key": "sk-operator"}}})
     for status in (401, 403):
-        model = provider.script(unique("key"), {"status": status, "body": {"error": {"message": "bad key"}}})
+        step = {"status": status, "body": {"error": {"message": "bad key"}}}
+        model = provider.script(unique("key"), step)
         reply = service.post(CHAT, question(CHAT, model))
         assert_error(reply, CHAT, 502, "upstream_credentials_invalid", retry=False)
         assert provider.hits(model) == 1

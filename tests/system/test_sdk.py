@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support import (CHAT, MESSAGES, RESPONSES, ROOT, clean_environment, question, unique)
+from support import (CHAT, MESSAGES, RESPONSES, ROOT, UPSTREAMS, clean_environment, question, unique)
 
 HERE = Path(__file__).parent / "sdk"
 NODE = HERE / "node_modules/.bin/node"
@@ -18,7 +18,8 @@ SDK_OF = {CHAT: ("openai", "chat", "/v1"), RESPONSES: ("openai", "responses", "/
           MESSAGES: ("anthropic", "messages", "")}
 FOLDERS = {"openai-chat": CHAT, "openai-responses": RESPONSES, "anthropic-messages": MESSAGES,
            "chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
-ADDED_BY_THE_SDK = {"_request_id", "output_text", "output_parsed", "parsed", "parsed_output", "parsed_arguments"}
+ADDED_BY_THE_SDK = {"_request_id", "output_text", "output_parsed", "parsed", "parsed_output",
+                    "parsed_arguments"}
 CONFIG = {"upstreams": {name: {"attempts_max": 1} for name in ("chat", "responses", "messages")}}
 
 
@@ -100,7 +101,8 @@ def test_the_sdk_returns_what_the_recording_says_or_a_failure(service, provider,
 
 @pytest.mark.parametrize("route", SDK_OF)
 def test_the_scripted_provider_streams_as_the_sdk_expects(provider, sdk, route):
-    body = question(route, unique("sdk"), **({"stream_options": {"include_usage": True}} if route == CHAT else {}))
+    usage = {"stream_options": {"include_usage": True}} if route == CHAT else {}
+    body = question(route, unique("sdk"), **usage)
     [result] = sdk(provider, route, [{"body": body, "how": ".stream"}])
     ideal = as_javascript(provider.answer(route, body).json)
     assert without_additions(as_javascript(result["ok"]), ideal) == ideal
@@ -146,7 +148,8 @@ def test_an_error_of_the_provider_is_the_sdks_own_class_with_its_message(service
     jobs = []
     for status in STATUSES:
         error = {"message": f"said with {status}", "type": "some_error", "code": None, "param": None}
-        model = provider.script(unique("error"), {"status": status, "body": {"type": "error", "error": error}})
+        step = {"status": status, "body": {"type": "error", "error": error}}
+        model = provider.script(unique("error"), step)
         jobs.append({"body": question(route, model)})
     for (status, name), result in zip(STATUSES.items(), sdk(service, route, jobs)):
         assert result["error"]["class"] == name, result
@@ -175,7 +178,7 @@ def test_an_error_of_our_own_is_the_sdks_own_class_with_our_message(service, sdk
 @pytest.mark.parametrize("route", SDK_OF)
 def test_an_unknown_client_gets_the_sdks_authentication_error(launch, sdk, route):
     service = launch({
-        "upstreams": {name: {"api_key": "sk-operator"} for name in ("chat", "responses", "messages", "simple")},
+        "upstreams": {name: {"api_key": "sk-operator"} for name in UPSTREAMS},
         "clients": [{"name": "one", "token_sha256": "0" * 64}]})
     [result] = sdk(service, route, [{"body": question(route, "never-asked")}])
     assert (result["error"]["class"], result["error"]["status"]) == ("AuthenticationError", 401)
@@ -183,7 +186,8 @@ def test_an_unknown_client_gets_the_sdks_authentication_error(launch, sdk, route
 
 @pytest.mark.parametrize("route", SDK_OF)
 def test_the_sdk_does_not_repeat_what_was_retried_here(service, provider, sdk, route):
-    model = provider.script(unique("down"), {"status": 500, "body": {"error": {"message": "x"}}}, repeat=True)
+    step = {"status": 500, "body": {"error": {"message": "x"}}}
+    model = provider.script(unique("down"), step, repeat=True)
     [result] = sdk(service, route, [{"body": question(route, model), "client": {"maxRetries": 2}}])
     assert result["error"]["status"] == 502
     assert provider.hits(model) == 1  # attempts_max is 1 here, and x-should-retry said no

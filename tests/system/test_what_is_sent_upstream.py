@@ -68,7 +68,9 @@ def test_usage_is_asked_for_whatever_the_chat_request_says(service, provider, op
 @pytest.mark.parametrize("body", [b'{"model":"m","stream":false,"stream":false}',
                                   b'{"stream":false,"model":"m","str\\u0065am":null}'])
 def test_two_stream_members_are_refused(service, body):
-    assert_error(service.post(CHAT, body), CHAT, 400, "invalid_json", retry=False)
+    reply = service.post(CHAT, body)
+    assert_error(reply, CHAT, 400, retry=False)
+    assert reply.error["code"] in ("invalid_json", "invalid_request")
 
 
 def test_the_query_string_arrives_unchanged(service, provider):
