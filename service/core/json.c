@@ -20,6 +20,11 @@ void json_init(struct json *json, struct span text, enum json_mode mode)
         .p = text.p, .start = text.p, .end = text.p + text.n, .mode = mode, .fresh = true};
 }
 
+struct span json_drop_bom(struct span text)
+{
+    return span_starts(text, "\xEF\xBB\xBF") ? span_from(text, 3) : text;
+}
+
 size_t json_offset(const struct json *json)
 {
     return (size_t)(json->p - json->start);
@@ -451,12 +456,13 @@ void json_escape(struct span text, struct buf *out)
             continue;
         buf_add(out, (struct span){text.p + plain, i - plain});
         plain = i + 1;
+        buf_add_byte(out, '\\');
         if (c == '"' || c == '\\')
-            buf_printf(out, "\\%c", c);
+            buf_add_byte(out, (char)c);
         else if (c >= 8 && c <= 13 && c != '\v')
-            buf_printf(out, "\\%c", letters[c - 8]);
+            buf_add_byte(out, letters[c - 8]);
         else
-            buf_printf(out, "\\u%04x", c);
+            buf_printf(out, "u%04x", c);
     }
     buf_add(out, (struct span){text.p + plain, text.n - plain});
 }

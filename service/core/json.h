@@ -75,6 +75,9 @@ struct json {
 };
 
 void json_init(struct json *json, struct span text, enum json_mode mode);
+/* The text without the UTF-8 byte order mark it may begin with: the reader itself refuses one.
+ */
+struct span json_drop_bom(struct span text);
 /* The type of the value that comes next, told by its first byte; JSON_NONE: error or end. */
 enum json_type json_peek(struct json *json);
 /* Step into the object or array that comes next.  False: it is something else (nothing is
