@@ -125,7 +125,7 @@ def operators(provider, binary, tmp_path_factory):
 def test_a_request_from_elsewhere_does_not_get_the_operators_key(operators, provider, route, name, value):
     model = unique("elsewhere")
     reply = operators.post(route, question(route, model), headers={name: value})
-    assert_error(reply, route, 403, "open_not_allowed", retry=False)
+    assert_error(reply, route, 403, "open_not_allowed")
     assert provider.hits(model) == 0
 
 
@@ -147,7 +147,7 @@ def test_clients_are_known_by_their_tokens(launch, provider):
                     {"Authorization": "Basic dG9rZW4tb25l"}):
         for route in ROUTES:
             reply = service.post(route, question(route, "never-asked"), headers=headers)
-            assert_error(reply, route, 401, "unauthorized", retry=False)
+            assert_error(reply, route, 401, "unauthorized")
     first = service.post(MESSAGES, body, key, headers={"x-api-key": "token-one"})
     assert_answer(first, key_status="executed")
     again = service.post(MESSAGES, body, key, headers={"Authorization": "Bearer token-one"})

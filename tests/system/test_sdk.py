@@ -191,3 +191,14 @@ def test_the_sdk_does_not_repeat_what_was_retried_here(service, provider, sdk, r
     [result] = sdk(service, route, [{"body": question(route, model), "client": {"maxRetries": 2}}])
     assert result["error"]["status"] == 502
     assert provider.hits(model) == 1  # attempts_max is 1 here, and x-should-retry said no
+
+
+@pytest.mark.parametrize("route", SDK_OF)
+def test_an_sdk_that_gives_up_and_retries_collects_its_own_first_call(service, provider, sdk, route):
+    model = provider.script(unique("impatient"), {"pause_s": 3}, repeat=True)
+    body = question(route, model)
+    [result] = sdk(service, route, [{"body": body, "client": {"timeout": 1500, "maxRetries": 3}}])
+    assert result["headers"]["idempotency-status"] == "adopted"
+    assert provider.hits(model) == 1
+    ideal = as_javascript(provider.answer(route, body).json)
+    assert without_additions(as_javascript(result["ok"]), ideal) == ideal
