@@ -25,6 +25,7 @@ struct http_request;
     X(FRONT_BAD_TRANSFER_ENCODING, 501, "no Transfer-Encoding but chunked is understood")      \
     X(FRONT_BAD_EXPECT, 417, "no Expect but 100-continue is understood")                       \
     X(FRONT_BODY_TOO_LARGE, 413, "the body is over the limit")                                 \
+    X(FRONT_HEAD_TOO_LARGE, 431, "the request's head is over the limit")                       \
     X(FRONT_TOO_SLOW, 408, "the request did not arrive in time")                               \
     X(FRONT_NO_MEMORY, 503, "out of memory")
 
@@ -90,8 +91,11 @@ unsigned http_front_connections(const struct http_front *front);
 
 /* Spans live as long as the request. */
 const struct http_head *http_request_head(const struct http_request *request);
-/* The whole body; empty before on_request. */
+/* The whole body; empty before on_request, and after http_request_drop_body or the last byte of
+ * the reply. */
 struct span http_request_body(const struct http_request *request);
+/* Forget the body now, for a handler that has taken what it needs and will wait for long. */
+void http_request_drop_body(struct http_request *request);
 /* Memory that lives as long as the request. */
 struct arena *http_request_arena(struct http_request *request);
 /* Monotonic milliseconds of its first byte (or its accept, if that is not known). */

@@ -1,0 +1,13 @@
+/* The wall clock and the dice, which the pure layers take as arguments.  Monotonic time comes
+ * from the event loop.  Thread: any. */
+#ifndef APP_CLOCK_H
+#define APP_CLOCK_H
+
+#include <stdint.h>
+
+/* Milliseconds since 1970; may jump in both directions. */
+int64_t clock_unix_ms(void);
+/* 64 random bits of cryptographic quality. */
+uint64_t clock_dice(void);
+
+#endif
