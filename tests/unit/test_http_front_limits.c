@@ -101,6 +101,30 @@ TEST(http_front_limits, a_refusal_is_told_once_and_needs_no_on_head)
     close(fd);
 }
 
+TEST(http_front_limits, a_refusal_may_be_replied_to_later_and_nothing_is_read_until_then)
+{
+    FIXTURE(f);
+    f.problems_wait = true;
+    BUF(in, 1 << 20);
+    int fd = client_new(&f);
+    SEND(&f, fd,
+         "POST /now HTTP/1.1\r\nContent-Length: 3\r\n\r\n"
+         "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+    UNTIL(&f, f.waiting_count == 1);
+    rounds_for(&f, 50);
+    reply_with(f.waiting[0], 400, SPAN("no"));
+    EXPECT(&f, fd, PROBLEM("400 Bad Request", "2", "no"));
+    EXPECT_CLOSE(&f, fd, &in);
+    UNTIL(&f, f.ended == 1);
+    assert_string_equal(buf_text(&f.log), "problem 400; end delivered; ");
+    close(fd);
+    fd = client_new(&f);
+    SEND(&f, fd, "POST /now HTTP/1.1\r\nContent-Length: 3\r\n\r\n");
+    UNTIL(&f, f.waiting_count == 2);
+    f.problems_wait = false; /* fixture_done answers it */
+    close(fd);
+}
+
 static void send_head_of(struct fixture *f, int fd, size_t bytes)
 {
     BUF(head, 1 << 20);
@@ -267,256 +291,4 @@ TEST(http_front_limits, expect_100_continue_is_granted_or_answered_at_once)
         "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 7\r\n\r\nrefused");
     EXPECT_CLOSE(&f, fd, &in);
     close(fd);
-}
-
-/* ---- deadlines */
-
-/* With a deadline of its own name in milliseconds, the others out of reach. */
-#define FIXTURE_WITH(f, limit, value)                                                          \
-    __attribute__((cleanup(fixture_done))) struct fixture f;                                   \
-    fixture_new(&f);                                                                           \
-    f.params.limit = (value);                                                                  \
-    fixture_start(&f)
-
-TEST(http_front_limits, a_head_that_comes_a_byte_at_a_time_is_cut_off)
-{
-    FIXTURE_WITH(f, request_timeout_ms, 200);
-    BUF(in, 1 << 20);
-    int fd = client_new(&f);
-    int64_t start_ms = test_now_ms();
-    while (!client_receive(fd, &in)) {
-        assert_true(test_now_ms() - start_ms < PATIENCE_MS);
-        (void)send(fd, "X", 1, MSG_NOSIGNAL);
-        rounds_for(&f, 20);
-    }
-    assert_true(test_now_ms() - start_ms >= 200);
-    assert_int_equal(in.n, 0);
-    assert_int_equal(f.ended, 0);
-    close(fd);
-}
-
-TEST(http_front_limits, a_second_slow_head_on_a_connection_is_cut_off_as_well)
-{
-    FIXTURE_WITH(f, request_timeout_ms, 200);
-    BUF(in, 1 << 20);
-    int fd = client_new(&f);
-    SEND(&f, fd, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
-    EXPECT(&f, fd, OK_REPLY("3", "now"));
-    SEND(&f, fd, "GET /now HTTP/1.1\r\n");
-    EXPECT_CLOSE(&f, fd, &in);
-    assert_int_equal(in.n, 0);
-    close(fd);
-}
-
-TEST(http_front_limits, an_idle_connection_is_cut_off_by_keepalive_only)
-{
-    FIXTURE_WITH(f, request_timeout_ms, 50);
-    int fresh = client_new(&f), used = client_new(&f);
-    SEND(&f, used, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
-    EXPECT(&f, used, OK_REPLY("3", "now"));
-    rounds_for(&f, 300);
-    assert_int_equal(http_front_connections(f.front), 2);
-    SEND(&f, fresh, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
-    EXPECT(&f, fresh, OK_REPLY("3", "now"));
-    SEND(&f, used, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
-    EXPECT(&f, used, OK_REPLY("3", "now"));
-    close(fresh);
-    close(used);
-
-    FIXTURE_WITH(g, keepalive_ms, 100);
-    BUF(in, 1 << 20);
-    int idle = client_new(&g);
-    int waiting = client_new(&g);
-    SEND(&g, waiting, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
-    EXPECT_CLOSE(&g, idle, &in);
-    rounds_for(&g, 300);
-    assert_int_equal(http_front_connections(g.front), 1);
-    reply_with(g.waiting[0], 200, SPAN("x"));
-    EXPECT(&g, waiting, OK_REPLY("1", "x"));
-    EXPECT_CLOSE(&g, waiting, &in);
-    close(idle);
-    close(waiting);
-}
-
-TEST(http_front_limits, a_slow_body_gets_a_408_and_is_cut_off)
-{
-    FIXTURE_WITH(f, request_timeout_ms, 200);
-    static const char *const heads[] = {
-        "POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\n",
-        "POST /wait HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"};
-    for (size_t i = 0; i < COUNT_OF(heads); i++) {
-        BUF(in, 1 << 20);
-        BUF(out, 1 << 20);
-        int fd = client_new(&f);
-        assert_true(client_send(&f, fd, span_of(heads[i])));
-        int64_t start_ms = test_now_ms();
-        while (!client_receive(fd, &in)) {
-            assert_true(test_now_ms() - start_ms < PATIENCE_MS);
-            if (i == 0)
-                (void)send(fd, "X", 1, MSG_NOSIGNAL);
-            rounds_for(&f, 20);
-        }
-        assert_true(test_now_ms() - start_ms >= 200);
-        take_reply(&in, reply_bytes(&in, false), &out);
-        assert_string_equal(buf_text(&out), PROBLEM("408 Request Timeout", "34",
-                                                    "the request did not arrive in time"));
-        UNTIL(&f, f.ended == i + 1);
-        close(fd);
-    }
-    assert_string_equal(buf_text(&f.log),
-                        "head /wait; problem 408; end; head /wait; problem 408; end; ");
-}
-
-TEST(http_front_limits, a_refused_request_whose_body_comes_too_slowly_still_gets_its_refusal)
-{
-    FIXTURE_WITH(f, request_timeout_ms, 100);
-    BUF(in, 1 << 20);
-    BUF(out, 1 << 20);
-    int fd = client_new(&f);
-    SEND(&f, fd, "POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
-    EXPECT_CLOSE(&f, fd, &in);
-    take_reply(&in, reply_bytes(&in, false), &out);
-    assert_string_equal(
-        buf_text(&out),
-        "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 7\r\n\r\nrefused");
-    UNTIL(&f, f.ended == 1);
-    assert_string_equal(buf_text(&f.log), "head /refuse; end; ");
-    close(fd);
-}
-
-TEST(http_front_limits, a_body_at_the_minimum_rate_may_take_longer_than_the_timeout)
-{
-    __attribute__((cleanup(fixture_done))) struct fixture f;
-    fixture_new(&f);
-    f.params.request_timeout_ms = 300;
-    f.params.request_bytes_per_s_min = 100; /* 60 bytes are worth 600 ms more */
-    fixture_start(&f);
-    int fd = client_new(&f);
-    SEND(&f, fd, "POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 61\r\n\r\n");
-    SEND(&f, fd, "123456789012345678901234567890123456789012345678901234567890");
-    rounds_for(&f, 500);
-    SEND(&f, fd, "!");
-    UNTIL(&f, f.waiting_count == 1);
-    assert_int_equal(http_request_body(f.waiting[0]).n, 61);
-    close(fd);
-    UNTIL(&f, strstr(buf_text(&f.log), "left"));
-    reply_with(f.waiting[0], 200, SPAN("x"));
-    UNTIL(&f, f.ended == 1);
-}
-
-TEST(http_front_limits, a_client_that_does_not_read_its_reply_is_cut_off)
-{
-    __attribute__((cleanup(fixture_done))) struct fixture f;
-    fixture_new(&f);
-    f.params.request_timeout_ms = 100;
-    f.params.reply_bytes_per_s_min = 1 << 30;
-    fixture_start(&f);
-    int fd = client_new(&f);
-    SEND(&f, fd, "GET /bytes?33554432 HTTP/1.1\r\nHost: a\r\n\r\n");
-    UNTIL(&f, f.ended == 1);
-    assert_string_equal(buf_text(&f.log), "head /bytes; request 0; end; ");
-    UNTIL(&f, http_front_connections(f.front) == 0);
-    close(fd);
-}
-
-/* ---- clients that leave */
-
-static void reset(int fd)
-{
-    struct linger now = {.l_onoff = 1, .l_linger = 0};
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
-    close(fd);
-}
-
-TEST(http_front_limits, a_fin_while_waiting_is_told_and_its_answer_is_not_delivered)
-{
-    FIXTURE(f);
-    int fd = client_new(&f);
-    SEND(&f, fd, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
-    UNTIL(&f, f.waiting_count == 1);
-    close(fd);
-    UNTIL(&f, strstr(buf_text(&f.log), "left; "));
-    rounds_for(&f, 50);
-    assert_int_equal(f.ended, 0);
-    reply_with(f.waiting[0], 200, SPAN("x"));
-    UNTIL(&f, f.ended == 1);
-    assert_string_equal(buf_text(&f.log), "head /wait; request 0; left; end; ");
-    UNTIL(&f, http_front_connections(f.front) == 0);
-}
-
-TEST(http_front_limits, a_half_closed_client_still_gets_its_answer)
-{
-    FIXTURE(f);
-    BUF(in, 1 << 20);
-    int fd = client_new(&f);
-    SEND(&f, fd, "POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
-    assert_int_equal(shutdown(fd, SHUT_WR), 0);
-    UNTIL(&f, strstr(buf_text(&f.log), "left; "));
-    reply_with(f.waiting[0], 200, SPAN("half"));
-    EXPECT(&f, fd, OK_REPLY("4", "half"));
-    EXPECT_CLOSE(&f, fd, &in);
-    UNTIL(&f, f.ended == 1);
-    assert_string_equal(buf_text(&f.log), "head /wait; request 1; left; end; ");
-    close(fd);
-    fd = client_new(&f);
-    SEND(&f, fd, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_int_equal(shutdown(fd, SHUT_WR), 0);
-    EXPECT(&f, fd, OK_REPLY("3", "now"));
-    EXPECT_CLOSE(&f, fd, &in);
-    close(fd);
-}
-
-TEST(http_front_limits, a_reset_while_waiting_ends_the_request_without_a_reply)
-{
-    FIXTURE(f);
-    int fd = client_new(&f);
-    SEND(&f, fd, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
-    UNTIL(&f, f.waiting_count == 1);
-    reset(fd);
-    UNTIL(&f, f.ended == 1);
-    assert_string_equal(buf_text(&f.log), "head /wait; request 0; left broken; end; ");
-    UNTIL(&f, http_front_connections(f.front) == 0);
-}
-
-TEST(http_front_limits, a_reset_after_a_fin_is_told_as_well)
-{
-    FIXTURE(f);
-    int fd = client_new(&f);
-    SEND(&f, fd, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
-    UNTIL(&f, f.waiting_count == 1);
-    assert_int_equal(shutdown(fd, SHUT_WR), 0);
-    UNTIL(&f, strstr(buf_text(&f.log), "left; "));
-    reset(fd);
-    UNTIL(&f, f.ended == 1);
-    assert_string_equal(buf_text(&f.log), "head /wait; request 0; left; left broken; end; ");
-}
-
-TEST(http_front_limits, a_client_that_leaves_in_the_middle_of_its_body_ends_the_request)
-{
-    FIXTURE(f);
-    int fd = client_new(&f);
-    SEND(&f, fd, "POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
-    UNTIL(&f, f.log.n > 0);
-    close(fd);
-    UNTIL(&f, f.ended == 1);
-    assert_string_equal(buf_text(&f.log), "head /wait; left broken; end; ");
-    fd = client_new(&f);
-    buf_clear(&f.log);
-    SEND(&f, fd, "GET /wait HTTP/1.1\r\nHost:");
-    rounds_for(&f, 30);
-    close(fd);
-    UNTIL(&f, http_front_connections(f.front) == 0);
-    assert_string_equal(buf_text(&f.log), "");
-}
-
-TEST(http_front_limits, a_reply_that_nobody_reads_is_not_delivered)
-{
-    FIXTURE(f);
-    int fd = client_new(&f);
-    SEND(&f, fd, "GET /bytes?100000 HTTP/1.1\r\nHost: a\r\n\r\n");
-    while (f.log.n == 0 || !strstr(buf_text(&f.log), "request"))
-        event_loop_round(f.loop, ROUND_MS);
-    reset(fd);
-    UNTIL(&f, f.ended == 1);
-    assert_int_equal(f.delivered, 0);
 }
