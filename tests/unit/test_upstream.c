@@ -1,5 +1,7 @@
 #include "unit/upstream_fixture.h"
 
+#include <dirent.h>
+
 /* ---- answers */
 
 static void answers(struct peer *peer)
@@ -504,20 +506,53 @@ TEST(upstream, a_refused_connection_is_told_as_such)
     bench_free(bench);
 }
 
-TEST(upstream, a_host_that_does_not_resolve_fails_all_that_wait_for_it)
+static unsigned threads_running(void)
+{
+    unsigned count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    while (readdir(tasks))
+        count++;
+    (void)closedir(tasks);
+    return count;
+}
+
+TEST(upstream, one_lookup_of_a_host_that_does_not_resolve_fails_all_that_wait_for_it)
 {
     enum { TRIES = 100 };
     struct bench *bench = bench_new(NULL);
     struct try *tries = calloc(TRIES, sizeof *tries);
+    unsigned threads = threads_running();
     for (size_t i = 0; i < TRIES; i++) {
         try_init(&tries[i], bench);
         tries[i].params.url = SPAN("https://host.invalid/v1/messages");
         try_start(&tries[i], bench);
+        assert_true(threads_running() <= threads + 2); /* one looks up, one may be leaving */
     }
     for (size_t i = 0; i < TRIES; i++) {
         try_wait(&tries[i], bench);
         assert_end(&tries[i], ATTEMPT_DNS_FAILED);
         assert_false(tries[i].outcome.request_sent);
+        try_done(&tries[i]);
+    }
+    free(tries);
+    bench_free(bench);
+}
+
+TEST(upstream, all_that_wait_for_a_host_go_on_when_it_is_resolved)
+{
+    enum { TRIES = 50 };
+    struct bench *bench = bench_new(answers);
+    struct try *tries = calloc(TRIES, sizeof *tries);
+    for (size_t i = 0; i < TRIES; i++) {
+        try_init(&tries[i], bench);
+        (void)snprintf(tries[i].url, sizeof tries[i].url, "http://localhost:%u/v1",
+                       bench->provider->port);
+        tries[i].params.url = span_of(tries[i].url);
+        try_start(&tries[i], bench);
+    }
+    for (size_t i = 0; i < TRIES; i++) {
+        try_wait(&tries[i], bench);
+        assert_end(&tries[i], ATTEMPT_ANSWERED);
         try_done(&tries[i]);
     }
     free(tries);
