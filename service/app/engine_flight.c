@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A provider's error body and what is put around it. */
+enum { ERROR_BODY_BYTES_MAX = ATTEMPT_ERROR_BYTES_MAX + 16384 };
+
 static void perform(struct engine_flight *run, enum flight_order order);
 
 static int64_t now_ms(const struct engine_flight *run)
@@ -248,6 +251,7 @@ static void on_output(void *context)
 {
     struct engine_flight *run = context;
     flight_on_output(&run->flight);
+    intake_keep_splice(run->intake);
 }
 
 static void count_call(struct engine_flight *run)
@@ -403,13 +407,13 @@ static void build_answer(struct engine_flight *run)
     const struct verdict *verdict = &run->flight.verdict;
     struct headers headers = {run->outcome.headers, run->outcome.header_count};
     bool anthropic = run->intake->upstream->provider == PROVIDER_ANTHROPIC;
-    BUF(body, run->intake->config->limits.answer_bytes_max + HTTP_ERROR_OVERHEAD_BYTES_MAX);
+    BUF(body, ERROR_BODY_BYTES_MAX);
     run->answer.status = (int)verdict->status;
     run->answer.content_type = SPAN("application/json");
     run->answer.request_id = header_get(&headers, anthropic ? "request-id" : "x-request-id");
     switch (verdict->body) {
     case VERDICT_STORED:
-        ASSERT(false); /* keep_record made it */
+        return; /* not reached: perform leaves what keep_record made */
     case VERDICT_ANSWER:
         run->answer.body = blob_ref(run->outcome.body);
         return;

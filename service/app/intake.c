@@ -14,7 +14,11 @@
 #include <stdlib.h>
 
 /* Of one request: the copied head of the upstream call, lists for the fingerprint, messages. */
-enum { INTAKE_ARENA_BYTES_MAX = 4 << 20, INTAKE_DETAIL_BYTES_MAX = 2048 };
+enum {
+    INTAKE_ARENA_BYTES_MAX = 4 << 20,
+    INTAKE_DETAIL_BYTES_MAX = 2048,
+    INTAKE_URL_BYTES_MAX = 16384
+};
 
 struct intake *intake_new(const struct intake_context *context)
 {
@@ -212,7 +216,7 @@ enum rc intake_head(struct intake *intake, const struct intake_context *context,
 static enum rc find_fingerprint(struct intake *intake, const struct http_head *head,
                                 struct span body, struct intake_refusal *ret)
 {
-    const char *without = intake->api == API_SIMPLE ? SIMPLE_API_KEY_MEMBER : NULL;
+    const char *without = intake->api == API_SIMPLE ? "idempotency_key" : NULL;
     BUF(canonical, body.n);
     struct json_refusal refusal;
     enum rc rc = canonical_json(body, without, &canonical, &refusal);
@@ -246,25 +250,21 @@ static enum rc settle_key(struct intake *intake, struct intake_refusal *ret)
 /* /api/llm: the body of the configured api, and the key among its members. */
 static enum rc map_simple(struct intake *intake, struct span body, struct intake_refusal *ret)
 {
-    const struct config_route *route = intake->route;
-    const struct simple_api_params params = {
-        .api = route->api,
-        .model = route->model,
-        .max_tokens = route->max_tokens,
-        .max_tokens_field = intake->upstream->max_tokens_field,
-    };
     BUF(mapped, intake->config->limits.body_bytes_max * 2);
-    struct simple_api_refusal refusal;
-    struct span key;
-    enum rc rc = simple_api_request(&params, body, &mapped, &key, &refusal);
-    if (rc == E_INVALID)
-        return refuse_with(intake, ret, refusal.error, "%s", refusal.detail);
-    if (rc != OK)
-        return rc;
-    enum idem_key_error error = idem_key_join_member(&intake->idem_key, key);
+    BUF(detail, INTAKE_DETAIL_BYTES_MAX);
+    struct simple_api_request request;
+    enum simple_api_refusal refusal =
+        simple_api_request(intake->route, intake->upstream, body, &mapped, &request);
+    if (refusal != SIMPLE_API_FINE) {
+        simple_api_explain(refusal, request.refused, &detail);
+        return refuse_with(intake, ret, simple_api_refusal_error(refusal), "%s",
+                           buf_text(&detail));
+    }
+    enum idem_key_error error =
+        idem_key_join_member(&intake->idem_key, request.idempotency_key);
     if (error != IDEM_KEY_FINE)
         return refuse(ret, HTTP_ERROR_KEY_INVALID, idem_key_error_text(error));
-    intake->client_body = blob_take(&mapped);
+    intake->client_body = buf_rc(&mapped) == OK ? blob_take(&mapped) : NULL;
     return intake->client_body ? OK : E_NOMEM;
 }
 
@@ -297,6 +297,12 @@ enum rc intake_drop_include_usage(struct intake *intake)
     struct intake_refusal refusal;
     intake->include_usage = false;
     return splice(intake, &refusal);
+}
+
+void intake_keep_splice(struct intake *intake)
+{
+    blob_free(intake->client_body);
+    intake->client_body = NULL;
 }
 
 static bool wants_include_usage(const struct intake *intake,
@@ -353,7 +359,7 @@ static enum rc address_upstream(struct intake *intake, const struct intake_conte
     case UPSTREAM_REQUEST_NO_MEMORY:
         return E_NOMEM;
     }
-    BUF(url, UPSTREAM_URL_BYTES_MAX);
+    BUF(url, INTAKE_URL_BYTES_MAX);
     struct span query = intake->api == API_SIMPLE ? SPAN_ABSENT : head->query;
     upstream_request_url(intake->upstream, intake->route->api, query, &url);
     intake->url = arena_copy(&intake->arena, buf_span(&url));
@@ -375,9 +381,7 @@ enum rc intake_body(struct intake *intake, const struct intake_context *context,
         rc = splice(intake, ret);
     if (rc == OK)
         rc = address_upstream(intake, context, head, ret);
-    if (!intake->include_usage) { /* it will not be spliced again */
-        blob_free(intake->client_body);
-        intake->client_body = NULL;
-    }
+    if (!intake->include_usage)
+        intake_keep_splice(intake);
     return rc;
 }

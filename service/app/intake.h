@@ -69,4 +69,7 @@ MUST_CHECK enum rc intake_body(struct intake *intake, const struct intake_contex
 /* Splice the body again, without stream_options, for a provider that does not know it. */
 MUST_CHECK enum rc intake_drop_include_usage(struct intake *intake);
 
+/* The provider took the splice: the client's body is not needed any more. */
+void intake_keep_splice(struct intake *intake);
+
 #endif
