@@ -252,12 +252,6 @@ TEST(upstream_time, a_cancel_closes_the_connection_inside_the_stream)
     bench_free(bench);
 }
 
-static void answers(struct peer *peer)
-{
-    while (peer_read_request(peer))
-        peer_answer(peer, HELLO STOP DONE);
-}
-
 TEST(upstream_time, a_cancel_wins_over_an_end_that_is_on_its_way)
 {
     struct bench *bench = bench_new(answers);
