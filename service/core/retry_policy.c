@@ -142,7 +142,7 @@ static bool may_pass(const struct attempt_outcome *outcome, unsigned malformed)
 
 /* ---- the budget */
 
-enum { ONE_RETRY = 1000 };
+static const int64_t ONE_RETRY = 1000; /* in thousandths */
 
 static void budget_add(struct retry_budget *budget, int64_t thousandths)
 {
