@@ -13,6 +13,12 @@
 #define SAYS(name, literal)                                                                    \
     ((name).n == sizeof(literal) - 1 && memcmp((name).p, "" literal, sizeof(literal) - 1) == 0)
 
+/* Whether a raw value says nothing: null or "". */
+static inline bool assemble_is_empty(struct span raw)
+{
+    return SAYS(raw, "null") || SAYS(raw, "\"\"");
+}
+
 struct assemble_api {
     size_t own_bytes; /* of the struct at `own`, which starts zeroed */
     /* Make the values that are always there; may fail in the pool. */

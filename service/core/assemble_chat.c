@@ -37,17 +37,10 @@
  * Complete: [DONE] after at least one choice ([+] a missing finish_reason is then "tool_calls"
  * or "stop"), or the end of the stream when `choices` choices have a finish_reason.  [DONE]
  * alone, or the end without either: truncated. */
-#include "core/assemble_api.h"
+#include "core/assemble_calls.h"
 
-/* The API allows n <= 128; calls beyond any number of tools are an attack. */
-enum { CHOICES_MAX = 1024, CALLS_MAX = 1024 };
-
-struct call {
-    struct call *next;
-    bool has_index;
-    uint64_t index;
-    struct value *value;
-};
+/* The API allows n <= 128. */
+enum { CHOICES_MAX = 1024, HEAD_BYTES_MAX = 1024 };
 
 struct choice {
     struct choice *next;
@@ -55,11 +48,18 @@ struct choice {
     struct value *members; /* all but the message */
     struct value *message; /* its members, without tool_calls */
     struct value *content; /* in message */
-    struct call *calls, *call_found;
-    size_t call_count;
+    struct assemble_calls calls;
+};
+
+/* Most chunks begin alike: {"id":...,"model":...,"choices":  Reading such a head again would
+ * change nothing as long as nothing at the top has changed since, so it is skipped. */
+struct head {
+    size_t n; /* 0: none */
+    char bytes[HEAD_BYTES_MAX];
 };
 
 struct chat {
+    struct head head;
     struct value *members; /* of the completion, without object, choices and usage */
     struct value *usage;
     struct value *groq_usage; /* x_groq.usage, which is not in Groq's complete answers */
@@ -74,144 +74,6 @@ static void chat_start(struct assemble *a)
     chat->members = value_new(&a->pool);
     chat->usage = value_new(&a->pool);
     chat->groq_usage = value_new(&a->pool);
-}
-
-static bool is_empty(struct span raw)
-{
-    return SAYS(raw, "null") || SAYS(raw, "\"\"");
-}
-
-/* ---- functions: of tool calls, the older function_call; audio works alike */
-
-static bool is_text(struct span name)
-{
-    return SAYS(name, "arguments") || SAYS(name, "input") || SAYS(name, "data") ||
-           SAYS(name, "transcript");
-}
-
-/* Some servers send the arguments parsed: write them as the string they should be, without the
- * blanks between the tokens. */
-static void append_serialised(struct assemble *a, struct value *value, struct span raw)
-{
-    BUF(escaped, a->params.answer_bytes_max);
-    bool in_string = false;
-    for (size_t i = 0; i < raw.n; i++) {
-        size_t n = in_string && raw.p[i] == '\\' ? 2 : 1;
-        if (raw.p[i] == '"')
-            in_string = !in_string;
-        if (in_string || !strchr(" \t\r\n", raw.p[i]))
-            json_escape((struct span){raw.p + i, n}, &escaped);
-        i += n - 1;
-    }
-    if (a->pool.rc == OK)
-        a->pool.rc = buf_rc(&escaped);
-    value_append(&a->pool, value, buf_span(&escaped));
-}
-
-static void append_text(struct assemble *a, struct value *value, struct span raw)
-{
-    if (json_type(raw) == JSON_NULL)
-        return;
-    assemble_note_output(a, raw.n);
-    if (json_type(raw) == JSON_STRING)
-        value_append(&a->pool, value, json_inside(raw));
-    else
-        append_serialised(a, value, raw);
-}
-
-static void merge_function(struct assemble *a, struct value *function, struct span raw)
-{
-    struct json json;
-    struct span name;
-    json_init(&json, raw, JSON_LENIENT);
-    if (!json_enter(&json, JSON_OBJECT))
-        return;
-    while (a->pool.rc == OK && json_member(&json, &name)) {
-        struct span value = json_value(&json);
-        if (is_text(name))
-            append_text(a, value_member(&a->pool, function, name), value);
-        else if (!is_empty(value))
-            value_merge(&a->pool, value_member(&a->pool, function, name), value, VALUE_REPLACE);
-    }
-}
-
-/* ---- tool calls */
-
-static bool has_other_id(const struct call *call, struct span id)
-{
-    struct span own = value_raw(value_find(call->value, "id"));
-    return id.p && own.p && !span_eq(own, id);
-}
-
-static struct call *find_call(struct choice *choice, bool has_index, uint64_t index,
-                              struct span id)
-{
-    struct call *found = NULL;
-    if (!has_index && id.p)
-        return NULL;
-    if (has_index && choice->call_found && choice->call_found->has_index &&
-        choice->call_found->index == index)
-        found = choice->call_found;
-    for (struct call *call = found ? NULL : choice->calls; call; call = call->next)
-        if (!has_index || (call->has_index && call->index == index))
-            found = call;
-    return found && has_index && has_other_id(found, id) ? NULL : found;
-}
-
-/* Behind all calls with no greater index; without an index at the end. */
-static struct call *add_call(struct assemble *a, struct choice *choice, bool has_index,
-                             uint64_t index)
-{
-    if (choice->call_count == CALLS_MAX && a->pool.rc == OK)
-        a->pool.rc = E_LIMIT;
-    struct call *call = value_pool_alloc(&a->pool, sizeof *call), **at = &choice->calls;
-    if (!call)
-        return NULL;
-    while (*at && !(has_index && (*at)->has_index && (*at)->index > index))
-        at = &(*at)->next;
-    *call = (struct call){*at, has_index, index, value_new(&a->pool)};
-    *at = call;
-    choice->call_count++;
-    return call;
-}
-
-static void merge_call(struct assemble *a, struct choice *choice, struct span raw)
-{
-    struct json json;
-    struct span name, id = json_get(raw, "id");
-    uint64_t index = 0;
-    bool has_index = json_to_u64(json_get(raw, "index"), &index);
-    if (is_empty(id))
-        id = SPAN_ABSENT;
-    struct call *call = find_call(choice, has_index, index, id);
-    if (!call)
-        call = add_call(a, choice, has_index, index);
-    json_init(&json, raw, JSON_LENIENT);
-    if (!call || !json_enter(&json, JSON_OBJECT))
-        return;
-    choice->call_found = call;
-    while (a->pool.rc == OK && json_member(&json, &name)) {
-        struct span value = json_value(&json);
-        if (SAYS(name, "function") || SAYS(name, "custom"))
-            merge_function(a, value_member(&a->pool, call->value, name), value);
-        else if (!SAYS(name, "index") && !is_empty(value))
-            value_merge(&a->pool, value_member(&a->pool, call->value, name), value,
-                        VALUE_REPLACE);
-    }
-}
-
-static void merge_calls(struct assemble *a, struct choice *choice, struct json *json)
-{
-    if (!json_enter(json, JSON_ARRAY)) {
-        json_skip(json);
-        return;
-    }
-    assemble_note_output(a, 0);
-    while (a->pool.rc == OK && json_element(json)) {
-        struct span raw = json_value(json);
-        if (raw.p)
-            merge_call(a, choice, raw);
-    }
 }
 
 /* ---- content: a string, or typed parts */
@@ -271,11 +133,12 @@ static void merge_delta_member(struct assemble *a, struct choice *choice, struct
 {
     if (SAYS(name, "function_call") || SAYS(name, "audio")) {
         if (json_type(raw) == JSON_OBJECT)
-            merge_function(a, value_member(&a->pool, choice->message, name), raw);
+            assemble_calls_merge_function(a, value_member(&a->pool, choice->message, name),
+                                          raw);
         return;
     }
     bool is_role = SAYS(name, "role");
-    if (is_role && is_empty(raw))
+    if (is_role && assemble_is_empty(raw))
         return;
     enum json_type type = json_type(raw);
     if (raw.n > 2 && !is_role && (type == JSON_STRING || type == JSON_ARRAY))
@@ -295,7 +158,7 @@ static void merge_delta(struct assemble *a, struct choice *choice, struct json *
         if (SAYS(name, "content"))
             merge_content(a, choice, json_value(json));
         else if (SAYS(name, "tool_calls"))
-            merge_calls(a, choice, json);
+            assemble_calls_merge(a, &choice->calls, json);
         else
             merge_delta_member(a, choice, name, json_value(json));
     }
@@ -305,7 +168,7 @@ static void note_finish(struct assemble *a, struct choice *choice, struct span r
 {
     struct chat *chat = a->own;
     struct value *reason = value_member(&a->pool, choice->members, SPAN("finish_reason"));
-    if (is_empty(raw) || !reason)
+    if (assemble_is_empty(raw) || !reason)
         return;
     if (!value_is_set(reason))
         chat->finished_count++;
@@ -383,10 +246,22 @@ static void merge_choice(struct assemble *a, struct json *json)
 
 /* ---- chunks */
 
+/* Something at the top changes. */
+static void set_top(struct assemble *a, struct value *member, struct span raw)
+{
+    struct chat *chat = a->own;
+    if (span_eq(value_raw(member), raw))
+        return;
+    chat->head.n = 0;
+    value_merge(&a->pool, member, raw, VALUE_REPLACE);
+}
+
 static void merge_usage(struct assemble *a, struct value *usage, struct span raw)
 {
-    if (json_type(raw) != JSON_OBJECT)
+    if (json_type(raw) != JSON_OBJECT || span_eq(value_raw(usage), raw))
         return;
+    struct chat *chat = a->own;
+    chat->head.n = 0;
     value_set(&a->pool, usage, raw);
     assemble_note_usage(a, raw);
 }
@@ -404,7 +279,7 @@ static void merge_groq(struct assemble *a, struct value *x_groq, struct span raw
         if (SAYS(name, "usage"))
             merge_usage(a, chat->groq_usage, value);
         else
-            value_merge(&a->pool, value_member(&a->pool, x_groq, name), value, VALUE_REPLACE);
+            set_top(a, value_member(&a->pool, x_groq, name), value);
     }
 }
 
@@ -420,31 +295,64 @@ static void merge_top(struct assemble *a, struct span name, struct span raw)
     struct value *member = value_member(&a->pool, chat->members, name);
     if (SAYS(name, "x_groq"))
         merge_groq(a, member, raw);
-    else if (!value_is_set(member) || !(is_empty(raw) || SAYS(raw, "0")))
-        value_merge(&a->pool, member, raw, VALUE_REPLACE);
+    else if (!value_is_set(member) || !(assemble_is_empty(raw) || SAYS(raw, "0")))
+        set_top(a, member, raw);
+}
+
+static bool starts_with_head(const struct chat *chat, struct span data)
+{
+    return chat->head.n && data.n > chat->head.n &&
+           memcmp(data.p, chat->head.bytes, chat->head.n) == 0;
+}
+
+static void keep_head(struct chat *chat, struct span head)
+{
+    chat->head.n = head.n <= HEAD_BYTES_MAX ? head.n : 0;
+    memcpy(chat->head.bytes, head.p, chat->head.n);
+}
+
+static void merge_choices(struct assemble *a, struct json *json)
+{
+    if (!json_enter(json, JSON_ARRAY)) {
+        json_skip(json);
+        return;
+    }
+    while (a->pool.rc == OK && json_element(json))
+        merge_choice(a, json);
 }
 
 static void chat_event(struct assemble *a, struct span data)
 {
+    struct chat *chat = a->own;
     struct json json;
     struct span name;
-    json_init(&json, data, JSON_LENIENT);
-    bool is_object = json_enter(&json, JSON_OBJECT);
-    while (is_object && a->pool.rc == OK && json_member(&json, &name)) {
-        if (SAYS(name, "choices") && json_enter(&json, JSON_ARRAY)) {
-            while (a->pool.rc == OK && json_element(&json))
-                merge_choice(a, &json);
+    bool in_head = !starts_with_head(chat, data);
+    if (in_head) {
+        json_init(&json, data, JSON_LENIENT);
+        if (!json_enter(&json, JSON_OBJECT)) {
+            assemble_fail(a, ASSEMBLE_MALFORMED);
+            return;
+        }
+    } else {
+        json_resume(&json, data, chat->head.n, JSON_LENIENT);
+        merge_choices(a, &json);
+    }
+    while (a->pool.rc == OK && json_member(&json, &name)) {
+        if (SAYS(name, "choices")) {
+            if (in_head)
+                keep_head(chat, (struct span){data.p, json_offset(&json)});
+            in_head = false;
+            merge_choices(a, &json);
             continue;
         }
         struct span raw = json_value(&json);
-        if (SAYS(name, "error") && json.error == JSON_FINE && !is_empty(raw)) {
+        if (SAYS(name, "error") && json.error == JSON_FINE && !assemble_is_empty(raw)) {
             assemble_fail_upstream(a, data);
             return;
         }
-        if (!SAYS(name, "choices"))
-            merge_top(a, name, raw);
+        merge_top(a, name, raw);
     }
-    if (a->pool.rc == OK && (!is_object || !json_end(&json)))
+    if (a->pool.rc == OK && !json_end(&json))
         assemble_fail(a, ASSEMBLE_MALFORMED);
 }
 
@@ -480,36 +388,10 @@ static void fill_in(struct assemble *a, struct choice *choice)
     if (refused && choice->content->kind == VALUE_STRING && choice->content->text.n == 0)
         value_set(pool, choice->content, SPAN("null"));
     if (!value_is_set(finish))
-        value_set(pool, finish, choice->calls ? SPAN("\"tool_calls\"") : SPAN("\"stop\""));
+        value_set(pool, finish,
+                  choice->calls.first ? SPAN("\"tool_calls\"") : SPAN("\"stop\""));
     if (a->params.add_annotations && !value_find(choice->message, "annotations"))
         value_set(pool, value_member(pool, choice->message, SPAN("annotations")), SPAN("[]"));
-}
-
-static void fill_in_call(struct assemble *a, struct call *call)
-{
-    struct value_pool *pool = &a->pool;
-    bool is_custom = value_find(call->value, "custom") != NULL;
-    struct value *function = value_find(call->value, "function");
-    if (!value_find(call->value, "type"))
-        value_set(pool, value_member(pool, call->value, SPAN("type")),
-                  is_custom ? SPAN("\"custom\"") : SPAN("\"function\""));
-    if (function)
-        value_append(pool, value_member(pool, function, SPAN("arguments")), SPAN(""));
-}
-
-static void write_calls(struct assemble *a, struct choice *choice, struct buf *out)
-{
-    if (!choice->calls)
-        return;
-    value_write_name(SPAN("tool_calls"), out);
-    buf_add_byte(out, '[');
-    for (struct call *call = choice->calls; call; call = call->next) {
-        fill_in_call(a, call);
-        if (call != choice->calls)
-            buf_add_byte(out, ',');
-        value_write(call->value, out);
-    }
-    buf_add_byte(out, ']');
 }
 
 static void write_choice(struct assemble *a, struct choice *choice, struct buf *out)
@@ -517,7 +399,7 @@ static void write_choice(struct assemble *a, struct choice *choice, struct buf *
     fill_in(a, choice);
     buf_printf(out, "{\"index\":%llu,\"message\":{", (unsigned long long)choice->index);
     value_write_members(choice->message, out);
-    write_calls(a, choice, out);
+    assemble_calls_write(a, &choice->calls, out);
     buf_add_byte(out, '}');
     value_write_members(choice->members, out);
     buf_add_byte(out, '}');
@@ -549,7 +431,7 @@ static bool chat_is_answer(const struct assemble *a, struct span body)
     (void)a;
     struct span error = json_get(body, "error");
     struct span choices = json_get(body, "choices");
-    return (!error.p || is_empty(error)) && json_type(choices) == JSON_ARRAY &&
+    return (!error.p || assemble_is_empty(error)) && json_type(choices) == JSON_ARRAY &&
            !SAYS(choices, "[]");
 }
 

@@ -103,6 +103,10 @@ static struct block *add_block(struct assemble *a, uint64_t index)
 
 static void set_block(struct assemble *a, uint64_t index, struct span raw)
 {
+    if (json_type(raw) != JSON_OBJECT) {
+        assemble_fail(a, ASSEMBLE_MALFORMED);
+        return;
+    }
     struct block *block = find_block(a->own, index);
     if (!block)
         block = add_block(a, index);

@@ -22,6 +22,14 @@ void json_init(struct json *json, struct span text, enum json_mode mode)
         .p = text.p, .start = text.p, .end = text.p + text.n, .mode = mode, .fresh = true};
 }
 
+void json_resume(struct json *json, struct span text, size_t offset, enum json_mode mode)
+{
+    json_init(json, text, mode);
+    json->p += offset;
+    json->depth = 1;
+    json->fresh = false;
+}
+
 struct span json_drop_bom(struct span text)
 {
     return span_starts(text, "\xEF\xBB\xBF") ? span_from(text, 3) : text;
@@ -39,8 +47,7 @@ static bool fail(struct json *json, enum json_error error)
     return false;
 }
 
-/* False with JSON_EOF when nothing but white space is left. */
-static bool skip_space(struct json *json)
+static bool skip_blanks(struct json *json)
 {
     while (json->p < json->end &&
            (*json->p == ' ' || *json->p == '\n' || *json->p == '\r' || *json->p == '\t'))
@@ -48,24 +55,19 @@ static bool skip_space(struct json *json)
     return json->p < json->end ? true : fail(json, JSON_EOF);
 }
 
+/* False with JSON_EOF when nothing but white space is left. */
+static inline bool skip_space(struct json *json)
+{
+    return json->p < json->end && (unsigned char)*json->p > ' ' ? true : skip_blanks(json);
+}
+
 static enum json_type type_of(char first)
 {
-    switch (first) {
-    case '{':
-        return JSON_OBJECT;
-    case '[':
-        return JSON_ARRAY;
-    case '"':
-        return JSON_STRING;
-    case 't':
-        return JSON_TRUE;
-    case 'f':
-        return JSON_FALSE;
-    case 'n':
-        return JSON_NULL;
-    default:
-        return first == '-' || (first >= '0' && first <= '9') ? JSON_NUMBER : JSON_NONE;
-    }
+    static const unsigned char types[256] = {
+        ['{'] = JSON_OBJECT, ['['] = JSON_ARRAY,         ['"'] = JSON_STRING,
+        ['t'] = JSON_TRUE,   ['f'] = JSON_FALSE,         ['n'] = JSON_NULL,
+        ['-'] = JSON_NUMBER, ['0' ... '9'] = JSON_NUMBER};
+    return (enum json_type)types[(unsigned char)first];
 }
 
 enum json_type json_peek(struct json *json)
@@ -218,9 +220,8 @@ static bool read_number(struct json *json)
     return true;
 }
 
-static bool read_word(struct json *json, const char *word)
+static bool read_word(struct json *json, const char *word, size_t n)
 {
-    size_t n = strlen(word);
     if ((size_t)(json->end - json->p) < n || memcmp(json->p, word, n) != 0)
         return fail(json, JSON_BAD_VALUE);
     json->p += n;
@@ -287,47 +288,51 @@ bool json_element(struct json *json)
     return next_item(json, ']');
 }
 
-/* Recursion ends at JSON_DEPTH_MAX. */
-void json_skip(struct json *json) /* NOLINT(misc-no-recursion) */
+/* Consumes the value of this type that comes next.  Recursion ends at JSON_DEPTH_MAX. */
+static void skip_value(struct json *json, enum json_type type) /* NOLINT(misc-no-recursion) */
 {
     struct span name;
-    switch (json_peek(json)) {
-    case JSON_OBJECT:
-        if (json_enter(json, JSON_OBJECT))
-            while (json_member(json, &name))
-                json_skip(json);
-        return;
-    case JSON_ARRAY:
-        if (json_enter(json, JSON_ARRAY))
-            while (json_element(json))
-                json_skip(json);
-        return;
+    switch (type) {
     case JSON_STRING:
         (void)read_string(json);
+        return;
+    case JSON_NULL:
+        (void)read_word(json, "null", 4);
         return;
     case JSON_NUMBER:
         (void)read_number(json);
         return;
+    case JSON_OBJECT:
+        if (json_enter(json, JSON_OBJECT))
+            while (json_member(json, &name))
+                skip_value(json, json_peek(json));
+        return;
+    case JSON_ARRAY:
+        if (json_enter(json, JSON_ARRAY))
+            while (json_element(json))
+                skip_value(json, json_peek(json));
+        return;
     case JSON_TRUE:
-        (void)read_word(json, "true");
+        (void)read_word(json, "true", 4);
         return;
     case JSON_FALSE:
-        (void)read_word(json, "false");
-        return;
-    case JSON_NULL:
-        (void)read_word(json, "null");
+        (void)read_word(json, "false", 5);
         return;
     case JSON_NONE:
         return;
     }
 }
 
+void json_skip(struct json *json)
+{
+    skip_value(json, json_peek(json));
+}
+
 struct span json_value(struct json *json)
 {
-    if (json_peek(json) == JSON_NONE)
-        return SPAN_ABSENT;
+    enum json_type type = json_peek(json);
     const char *first = json->p;
-    json_skip(json);
+    skip_value(json, type);
     return json->error == JSON_FINE ? (struct span){first, (size_t)(json->p - first)}
                                     : SPAN_ABSENT;
 }
@@ -354,31 +359,6 @@ struct span json_inside(struct span string)
 {
     return json_type(string) == JSON_STRING ? (struct span){string.p + 1, string.n - 2}
                                             : SPAN_ABSENT;
-}
-
-/* Writes `point` as UTF-8 into out[4], returns its length. */
-static size_t utf8_encode(int point, char out[4])
-{
-    if (point < 0x80) {
-        out[0] = (char)point;
-        return 1;
-    }
-    if (point < 0x800) {
-        out[0] = (char)(0xC0 | point >> 6);
-        out[1] = (char)(0x80 | (point & 0x3F));
-        return 2;
-    }
-    if (point < 0x10000) {
-        out[0] = (char)(0xE0 | point >> 12);
-        out[1] = (char)(0x80 | (point >> 6 & 0x3F));
-        out[2] = (char)(0x80 | (point & 0x3F));
-        return 3;
-    }
-    out[0] = (char)(0xF0 | point >> 18);
-    out[1] = (char)(0x80 | (point >> 12 & 0x3F));
-    out[2] = (char)(0x80 | (point >> 6 & 0x3F));
-    out[3] = (char)(0x80 | (point & 0x3F));
-    return 4;
 }
 
 /* Decodes the valid escape at the start of `rest` into out[4]; returns the bytes written and

@@ -75,6 +75,9 @@ struct json {
 };
 
 void json_init(struct json *json, struct span text, enum json_mode mode);
+/* Start within the outermost object, before the value of a member at `offset`, of a text whose
+ * first `offset` bytes are known to be good. */
+void json_resume(struct json *json, struct span text, size_t offset, enum json_mode mode);
 /* The text without the UTF-8 byte order mark it may begin with: the reader itself refuses one.
  */
 struct span json_drop_bom(struct span text);

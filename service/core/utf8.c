@@ -33,15 +33,39 @@ size_t utf8_length(const unsigned char *p, size_t n)
     return good == length ? length : 0;
 }
 
-/* Past the ASCII bytes at p, eight at a time. */
+size_t utf8_encode(int point, char out[4])
+{
+    if (point < 0x80) {
+        out[0] = (char)point;
+        return 1;
+    }
+    if (point < 0x800) {
+        out[0] = (char)(0xC0 | point >> 6);
+        out[1] = (char)(0x80 | (point & 0x3F));
+        return 2;
+    }
+    if (point < 0x10000) {
+        out[0] = (char)(0xE0 | point >> 12);
+        out[1] = (char)(0x80 | (point >> 6 & 0x3F));
+        out[2] = (char)(0x80 | (point & 0x3F));
+        return 3;
+    }
+    out[0] = (char)(0xF0 | point >> 18);
+    out[1] = (char)(0x80 | (point >> 12 & 0x3F));
+    out[2] = (char)(0x80 | (point >> 6 & 0x3F));
+    out[3] = (char)(0x80 | (point & 0x3F));
+    return 4;
+}
+
+/* Past the ASCII bytes at p, 32 at a time. */
 static const char *skip_ascii(const char *p, const char *end)
 {
-    uint64_t word;
-    while ((size_t)(end - p) >= sizeof word) {
-        memcpy(&word, p, sizeof word);
-        if (word & 0x8080808080808080U)
+    uint64_t words[4];
+    while ((size_t)(end - p) >= sizeof words) {
+        memcpy(words, p, sizeof words);
+        if ((words[0] | words[1] | words[2] | words[3]) & 0x8080808080808080U)
             break;
-        p += sizeof word;
+        p += sizeof words;
     }
     while (p < end && (unsigned char)*p < 0x80)
         p++;

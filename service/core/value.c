@@ -85,7 +85,7 @@ static void become(struct value_pool *pool, struct value *value, enum value_kind
 
 void value_set(struct value_pool *pool, struct value *value, struct span raw)
 {
-    if (!value || pool->rc != OK)
+    if (!value || !raw.p || pool->rc != OK)
         return;
     become(pool, value, VALUE_RAW);
     add_text(pool, value, raw);
@@ -130,7 +130,7 @@ void value_append(struct value_pool *pool, struct value *value, struct span esca
 
 void value_push(struct value_pool *pool, struct value *value, struct span raw)
 {
-    if (!value || pool->rc != OK)
+    if (!value || !raw.p || pool->rc != OK)
         return;
     open_text(pool, value, VALUE_LIST);
     if (value->text.n)

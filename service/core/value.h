@@ -6,7 +6,8 @@
  *
  * All values of one answer live in a pool and end with it.  Failures stick in pool.rc (E_LIMIT,
  * E_NOMEM): calls after one do nothing, functions that make a value return NULL, and every
- * function takes a NULL value for "do nothing", so that one look at the end is enough.
+ * function takes a NULL value or an absent raw for "do nothing", so that one look at the end is
+ * enough.
  *
  * Limits: bytes_max of text and names together; VALUES_MAX values; VALUE_ITEMS_MAX members or
  * parts that must be told apart in one value, which keeps the search for one short.

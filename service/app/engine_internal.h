@@ -1,0 +1,108 @@
+/* What engine.c (requests, waiters, tables) and engine_flight.c (one flight, driven) share. */
+#ifndef APP_ENGINE_INTERNAL_H
+#define APP_ENGINE_INTERNAL_H
+
+#include "app/engine.h"
+#include "app/intake.h"
+#include "app/reply.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "core/flight.h"
+
+enum { BOOT_ID_TEXT_BYTES = 17 };
+
+/* What is remembered of an upstream between flights. */
+struct upstream_memory {
+    struct retry_budget budget;
+    unsigned flights;               /* running now */
+    int64_t usage_refused_until_ms; /* include_usage "auto": it did not know stream_options */
+    bool usage_known;               /* it took stream_options once */
+};
+
+struct engine {
+    struct config *config;
+    struct event_loop *loop;
+    struct store *store;       /* NULL once closed */
+    struct upstream *upstream; /* NULL once closed */
+    const struct log *log;
+    char boot_id[BOOT_ID_TEXT_BYTES];
+    struct map keys;     /* digest of a running key -> struct engine_flight */
+    struct list flights; /* all of them */
+    unsigned flight_count, waiter_count;
+    unsigned open_requests;
+    unsigned admitted;                 /* flights that passed admission */
+    struct upstream_memory *upstreams; /* one per configured upstream */
+    struct engine_counts counts;
+    bool draining;
+};
+
+struct engine_flight {
+    struct list link; /* in engine.flights */
+    struct engine *engine;
+    struct flight flight;
+    struct intake *intake;
+    struct flight_id id;
+    char id_text[FLIGHT_ID_TEXT_BYTES];
+    struct list waiters;
+    unsigned waiter_count;
+    bool admitted;             /* counted in upstream_memory.flights */
+    struct transfer *transfer; /* NULL: no call runs */
+    struct timer deadline, pause;
+    struct attempt_outcome outcome; /* of the last call */
+    struct answer answer; /* of the verdict; body owned, spans in the intake's arena */
+    enum source source;   /* for the waiter that started it */
+    int64_t start_ms, first_call_ms, call_start_ms, end_ms; /* monotonic, -1: not yet */
+    int64_t first_event_ms;                                 /* since first_call_ms, -1: none */
+};
+
+/* One client connection that waits, or a request on its way to being one.  Lives in the
+ * request's arena. */
+struct waiter {
+    struct list link; /* in engine_flight.waiters, while it waits */
+    struct engine *engine;
+    struct http_request *request;
+    struct intake *intake;        /* owned until a flight takes it */
+    struct engine_flight *flight; /* NULL: not waiting (any more) */
+    struct timer deadline;
+    int64_t deadline_ms;
+    bool started_flight;
+    /* For the log line at the end. */
+    char id_text[FLIGHT_ID_TEXT_BYTES];
+    struct flight_id id;
+    enum error_shape shape;
+    const char *route;
+    struct span client, model;
+    int status;
+    enum source source;
+    const char *error_code;
+    unsigned attempts;
+    int64_t first_event_ms, generation_ms, output_tokens;
+};
+
+/* ---- engine_flight.c */
+
+/* A new flight for this intake (taken over on success), with no waiter yet.  E_NOMEM. */
+MUST_CHECK enum rc engine_flight_new(struct engine *engine, struct intake *intake,
+                                     struct flight_id id, struct engine_flight **ret);
+/* The first order; replies may come from inside. */
+void engine_flight_start(struct engine_flight *run);
+/* Free a flight that was not started or has ended. */
+void engine_flight_discard(struct engine_flight *run);
+/* Another request waits for it until deadline_ms. */
+void engine_flight_join(struct engine_flight *run, int64_t deadline_ms);
+/* Give it up for a reason of ours. */
+void engine_flight_stop(struct engine_flight *run, enum http_error why);
+
+/* ---- engine.c, for engine_flight.c */
+
+/* The flight ended: reply to all waiters.  The flight is freed afterwards by its caller. */
+void engine_answer_waiters(struct engine_flight *run);
+/* Whether this flight may run now, and then it counts as running until engine_forget; else the
+ * error to refuse it with. */
+bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal);
+/* Take a flight out of the tables. */
+void engine_forget(struct engine_flight *run);
+struct upstream_memory *engine_upstream_memory(struct engine *engine,
+                                               const struct config_upstream *upstream);
+
+#endif
