@@ -38,6 +38,8 @@ static bool add_where(struct buf *out, const struct where *where)
 }
 
 static void add_line(struct buf *out, const struct where *where, const char *format,
+                     va_list arguments) PRINTF_LIKE(3, 0);
+static void add_line(struct buf *out, const struct where *where, const char *format,
                      va_list arguments)
 {
     if (add_where(out, where))
