@@ -47,6 +47,10 @@ static bool from_file(struct loader *l, const struct where *where, struct span p
     enum rc rc = l->source->read_file(l->source->context, path, &content);
     if (rc == OK)
         rc = buf_rc(&content);
+    if (rc == E_NOMEM) {
+        l->out_of_memory = true;
+        return false;
+    }
     if (rc != OK) {
         loader_problem(l, where, "the file %s cannot be read: %s", loader_quote(l, path),
                        rc_text(rc));

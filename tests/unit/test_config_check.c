@@ -132,10 +132,11 @@ TEST(config_check, two_listeners_on_one_address_are_refused)
 
 /* ---- clients */
 
+#define CLIENTS "\"clients\": [{\"name\": \"a\", \"token_sha256\": \"" ABC_SHA256 "\"}]"
+
 TEST(config_check, clients_of_a_routed_upstream_without_a_key_are_refused)
 {
     FIXTURE(f);
-#define CLIENTS "\"clients\": [{\"name\": \"a\", \"token_sha256\": \"" ABC_SHA256 "\"}]"
     fixture_set(f.variables, "OPENAI_API_KEY", "sk-1");
     assert_refused(&f, "{" CLIENTS "}",
                    "unstream.json: clients: clients have tokens of their own, which must not "
@@ -311,6 +312,8 @@ TEST(config_check, a_route_of_another_provider_and_misplaced_keys_are_refused)
 
 /* ---- keys whose features are still to come */
 
+#define NOT_YET "accepted, but not in effect in this version: "
+
 TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
 {
     FIXTURE(f);
@@ -328,7 +331,6 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "\"adopt_window_s\": 1, \"on_interrupted\": \"fail\", \"on_store_error\": \"memory\"},"
         "\"limits\": {\"memory_bytes_max\": 1048576, \"queue_max\": 1, \"queue_s\": 0.25, "
         "\"store_bytes_max\": 1048576, \"store_free_bytes_min\": 0}}",
-#define NOT_YET "accepted, but not in effect in this version: "
         "unstream.json: idempotency.result_url_ttl_s: " NOT_YET "result_url_ttl_s 1\n"
         "unstream.json: idempotency.orphan_grace_s: " NOT_YET "orphan_grace_s 1\n"
         "unstream.json: idempotency.adopt_window_s: " NOT_YET "adopt_window_s 1\n"
