@@ -21,10 +21,10 @@
  * problems and refusals of a client that sent `Expect: 100-continue` are answered at once and
  * close.
  *
- * Delivered means that the last byte was acknowledged by the client's machine, and that the
- * client had neither closed its side nor reset the connection when it was written.  What is not
- * yet acknowledged when the reply was written is looked at again for as long as the reply's
- * deadline lasts, so on_end may come some milliseconds after the client has its answer.
+ * Delivered means that the client had not closed its side when its reply was given, and that
+ * its machine acknowledged the last byte and sent no reset.  What is not yet acknowledged when
+ * the reply was written is looked at again for as long as the reply's deadline lasts, so on_end
+ * may come some milliseconds after the client has its answer.
  *
  * What is below us.  Some requests libmicrohttpd refuses by itself, with a page of HTML:
  * request lines and header lines it cannot parse, HTTP/0.9 and HTTP/2 (505), a Content-Length
