@@ -1,5 +1,5 @@
-/* The wall clock and the dice, which the pure layers take as arguments.  Monotonic time comes from
- * the event loop.  Thread: any. */
+/* The wall clock and the dice, which the pure layers take as arguments.  Monotonic time comes
+ * from the event loop.  Thread: any. */
 #ifndef APP_CLOCK_H
 #define APP_CLOCK_H
 

@@ -1,7 +1,69 @@
-#include <stdio.h>
+/* unstream: complete JSON answers for clients that cannot stream, from providers that do. */
+#include "app/assemble_command.h"
+#include "app/config_command.h"
+#include "app/options.h"
+#include "app/serve.h"
 
-int main(void)
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { PROBLEMS_BYTES_MAX = 65536 };
+
+/* Each warning of the configuration as a log line of its own. */
+static void log_warnings(const struct log *log, struct span lines)
 {
-    (void)fputs("unstream: this build has no main program yet\n", stderr);
-    return 70;
+    while (lines.n)
+        log_message(log, LOG_LEVEL_WARNING, "configuration", span_cut(&lines, '\n'));
+}
+
+static int serve_command(const struct options *options)
+{
+    const struct config_source source = config_source_system();
+    BUF(problems, PROBLEMS_BYTES_MAX);
+    struct config *loaded;
+    enum rc rc = config_load(&source, &options->arguments, &problems, &loaded);
+    if (rc != OK) {
+        (void)fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&problems)));
+        return rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
+    }
+    OWNED(config) config = loaded;
+    const struct log log = {
+        .fd = STDERR_FILENO, .level = config->log_level, .format = config->log_format};
+    log_warnings(&log, buf_span(&problems));
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return EX_SOFTWARE;
+    int status = serve(config, &log);
+    curl_global_cleanup();
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    BUF(problem, PROBLEMS_BYTES_MAX);
+    const struct config_source source = config_source_system();
+    if (options_parse(argc, argv, &problem, &options) != OK) {
+        (void)fprintf(stderr, "unstream: %s\n", buf_text(&problem));
+        return EX_USAGE;
+    }
+    switch (options.action) {
+    case OPTIONS_SERVE:
+        return serve_command(&options);
+    case OPTIONS_CHECK_CONFIG:
+        return config_check_command(&source, &options.arguments, stdout, stderr);
+    case OPTIONS_PRINT_CONFIG:
+        return config_print_command(&source, &options.arguments, stdout, stderr);
+    case OPTIONS_VERSION:
+        (void)puts("unstream " UNSTREAM_VERSION);
+        return EX_OK;
+    case OPTIONS_HELP:
+        (void)fputs(options_help(), stdout);
+        return EX_OK;
+    case OPTIONS_ASSEMBLE:
+        return assemble_command(options.command_argc, options.command_argv);
+    }
+    return EX_SOFTWARE;
 }

@@ -23,13 +23,19 @@ static unsigned char lower(char c)
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
 }
 
+bool span_eq_nocase(struct span a, struct span b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (lower(a.p[i]) != lower(b.p[i]))
+            return false;
+    return true;
+}
+
 bool span_is_nocase(struct span a, const char *text)
 {
-    size_t i = 0;
-    for (; i < a.n && text[i]; i++)
-        if (lower(a.p[i]) != lower(text[i]))
-            return false;
-    return i == a.n && text[i] == '\0';
+    return span_eq_nocase(a, span_of(text));
 }
 
 bool span_starts(struct span a, const char *prefix)

@@ -23,6 +23,7 @@ bool span_eq(struct span a, struct span b);
 bool span_is(struct span a, const char *text);
 /* ASCII letters compare without case, as header names and media types do. */
 bool span_is_nocase(struct span a, const char *text);
+bool span_eq_nocase(struct span a, struct span b);
 bool span_starts(struct span a, const char *prefix);
 bool span_ends(struct span a, const char *suffix);
 /* Byte order, shorter first when one is the start of the other (memcmp's sign). */

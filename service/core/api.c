@@ -1,9 +1,9 @@
 #include "core/api.h"
 
 static const struct {
-    const char *route, *name;
+    const char *route, *path, *name;
 } apis[API_COUNT] = {
-#define X(api, route, path, name) [api] = {route, name},
+#define X(api, route, path, name) [api] = {route, path, name},
     API_TABLE(X)
 #undef X
 };
@@ -11,6 +11,11 @@ static const struct {
 const char *api_route(enum api api)
 {
     return apis[api].route;
+}
+
+const char *api_path(enum api api)
+{
+    return apis[api].path;
 }
 
 const char *api_name(enum api api)

@@ -25,6 +25,8 @@ enum error_shape { SHAPE_OPENAI, SHAPE_ANTHROPIC, SHAPE_PROBLEM };
 enum provider { PROVIDER_OPENAI, PROVIDER_ANTHROPIC };
 
 const char *api_route(enum api api);
+/* Below a base URL that ends in /v1: "/chat/completions"; "" for API_SIMPLE. */
+const char *api_path(enum api api);
 /* "chat", "responses", "messages", "simple". */
 const char *api_name(enum api api);
 /* False: no api has this name. */

@@ -15,6 +15,8 @@ struct assemble_params {
     enum api api;         /* API_CHAT, API_RESPONSES or API_MESSAGES */
     unsigned choices;     /* the request's `n`, at least 1: finish reasons that end a chat */
     bool add_annotations; /* chat: `annotations: []` when absent, as api.openai.com has it */
+    bool failed_is_body;  /* responses: a failed response is a body like any other, not an
+                             ASSEMBLE_UPSTREAM_ERROR with the response's `error` */
     size_t event_bytes_max;
     size_t answer_bytes_max;
 };

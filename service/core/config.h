@@ -32,7 +32,8 @@ struct config_upstream {
     struct span name;
     struct span base_url; /* without a trailing slash */
     enum provider provider;
-    struct span api_key; /* absent: the client's own credential is passed on */
+    bool provider_guessed; /* from the name and the URL, because nothing said it */
+    struct span api_key;   /* absent: the client's own credential is passed on */
     enum auth auth;
     struct headers headers;        /* fixed, added to every call */
     struct span_list pass_headers; /* names of client headers that are passed on */
@@ -50,6 +51,8 @@ struct config_upstream {
 struct config_route {
     bool off;                               /* "/path": false */
     const struct config_upstream *upstream; /* NULL: route_not_configured */
+    struct span remedy; /* upstream NULL, not off: what would configure the route, for people */
+    const struct config_upstream *fallback; /* NULL: none */
     enum api api;                           /* what is spoken upstream */
     struct span model;                      /* /api/llm: default model, absent: none */
     uint64_t max_tokens;                    /* /api/llm: default, 0: none */

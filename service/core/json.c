@@ -1,5 +1,7 @@
 #include "core/json.h"
+#include "core/utf8.h"
 
+#include <endian.h>
 #include <string.h>
 
 const char *json_error_text(enum json_error error)
@@ -20,6 +22,19 @@ void json_init(struct json *json, struct span text, enum json_mode mode)
         .p = text.p, .start = text.p, .end = text.p + text.n, .mode = mode, .fresh = true};
 }
 
+void json_resume(struct json *json, struct span text, size_t offset, enum json_mode mode)
+{
+    json_init(json, text, mode);
+    json->p += offset;
+    json->depth = 1;
+    json->fresh = false;
+}
+
+struct span json_drop_bom(struct span text)
+{
+    return span_starts(text, "\xEF\xBB\xBF") ? span_from(text, 3) : text;
+}
+
 size_t json_offset(const struct json *json)
 {
     return (size_t)(json->p - json->start);
@@ -32,8 +47,7 @@ static bool fail(struct json *json, enum json_error error)
     return false;
 }
 
-/* False with JSON_EOF when nothing but white space is left. */
-static bool skip_space(struct json *json)
+static bool skip_blanks(struct json *json)
 {
     while (json->p < json->end &&
            (*json->p == ' ' || *json->p == '\n' || *json->p == '\r' || *json->p == '\t'))
@@ -41,24 +55,19 @@ static bool skip_space(struct json *json)
     return json->p < json->end ? true : fail(json, JSON_EOF);
 }
 
+/* False with JSON_EOF when nothing but white space is left. */
+static inline bool skip_space(struct json *json)
+{
+    return json->p < json->end && (unsigned char)*json->p > ' ' ? true : skip_blanks(json);
+}
+
 static enum json_type type_of(char first)
 {
-    switch (first) {
-    case '{':
-        return JSON_OBJECT;
-    case '[':
-        return JSON_ARRAY;
-    case '"':
-        return JSON_STRING;
-    case 't':
-        return JSON_TRUE;
-    case 'f':
-        return JSON_FALSE;
-    case 'n':
-        return JSON_NULL;
-    default:
-        return first == '-' || (first >= '0' && first <= '9') ? JSON_NUMBER : JSON_NONE;
-    }
+    static const unsigned char types[256] = {
+        ['{'] = JSON_OBJECT, ['['] = JSON_ARRAY,         ['"'] = JSON_STRING,
+        ['t'] = JSON_TRUE,   ['f'] = JSON_FALSE,         ['n'] = JSON_NULL,
+        ['-'] = JSON_NUMBER, ['0' ... '9'] = JSON_NUMBER};
+    return (enum json_type)types[(unsigned char)first];
 }
 
 enum json_type json_peek(struct json *json)
@@ -133,35 +142,31 @@ static bool read_escape(struct json *json)
     return true;
 }
 
-/* The length of the UTF-8 sequence at p (RFC 3629: no overlong forms, no surrogates, at most
- * U+10FFFF), or 0. */
-static size_t utf8_length(const unsigned char *p, size_t n)
+/* Past the bytes that need no look in a string: ASCII without controls, quotes and backslashes,
+ * eight at a time.  A borrow can only mark bytes behind a marked one, so the first mark counts.
+ */
+static const char *skip_plain(const char *p, const char *end)
 {
-    unsigned char low = 0x80, high = 0xBF;
-    size_t length = p[0] >= 0xF0 ? 4 : p[0] >= 0xE0 ? 3 : 2;
-    if (p[0] < 0xC2 || p[0] > 0xF4 || n < length)
-        return 0;
-    if (p[0] == 0xE0)
-        low = 0xA0;
-    else if (p[0] == 0xED)
-        high = 0x9F;
-    else if (p[0] == 0xF0)
-        low = 0x90;
-    else if (p[0] == 0xF4)
-        high = 0x8F;
-    if (p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if (p[i] < 0x80 || p[i] > 0xBF)
-            return 0;
-    return length;
+    const uint64_t ones = 0x0101010101010101U;
+    uint64_t word;
+    while ((size_t)(end - p) >= sizeof word) {
+        memcpy(&word, p, sizeof word);
+        word = le64toh(word);
+        uint64_t special = (word | (word - 0x20 * ones) | ((word ^ '"' * ones) - ones) |
+                            ((word ^ '\\' * ones) - ones)) &
+                           (0x80 * ones);
+        if (special)
+            return p + __builtin_ctzll(special) / 8;
+        p += sizeof word;
+    }
+    return p;
 }
 
 /* At the opening quote; consumes the string. */
 static bool read_string(struct json *json)
 {
     json->p++;
-    while (json->p < json->end) {
+    while ((json->p = skip_plain(json->p, json->end)) < json->end) {
         unsigned char c = (unsigned char)*json->p;
         if (c == '"') {
             json->p++;
@@ -215,9 +220,8 @@ static bool read_number(struct json *json)
     return true;
 }
 
-static bool read_word(struct json *json, const char *word)
+static bool read_word(struct json *json, const char *word, size_t n)
 {
-    size_t n = strlen(word);
     if ((size_t)(json->end - json->p) < n || memcmp(json->p, word, n) != 0)
         return fail(json, JSON_BAD_VALUE);
     json->p += n;
@@ -284,47 +288,51 @@ bool json_element(struct json *json)
     return next_item(json, ']');
 }
 
-/* Recursion ends at JSON_DEPTH_MAX. */
-void json_skip(struct json *json) /* NOLINT(misc-no-recursion) */
+/* Consumes the value of this type that comes next.  Recursion ends at JSON_DEPTH_MAX. */
+static void skip_value(struct json *json, enum json_type type) /* NOLINT(misc-no-recursion) */
 {
     struct span name;
-    switch (json_peek(json)) {
-    case JSON_OBJECT:
-        if (json_enter(json, JSON_OBJECT))
-            while (json_member(json, &name))
-                json_skip(json);
-        return;
-    case JSON_ARRAY:
-        if (json_enter(json, JSON_ARRAY))
-            while (json_element(json))
-                json_skip(json);
-        return;
+    switch (type) {
     case JSON_STRING:
         (void)read_string(json);
+        return;
+    case JSON_NULL:
+        (void)read_word(json, "null", 4);
         return;
     case JSON_NUMBER:
         (void)read_number(json);
         return;
+    case JSON_OBJECT:
+        if (json_enter(json, JSON_OBJECT))
+            while (json_member(json, &name))
+                skip_value(json, json_peek(json));
+        return;
+    case JSON_ARRAY:
+        if (json_enter(json, JSON_ARRAY))
+            while (json_element(json))
+                skip_value(json, json_peek(json));
+        return;
     case JSON_TRUE:
-        (void)read_word(json, "true");
+        (void)read_word(json, "true", 4);
         return;
     case JSON_FALSE:
-        (void)read_word(json, "false");
-        return;
-    case JSON_NULL:
-        (void)read_word(json, "null");
+        (void)read_word(json, "false", 5);
         return;
     case JSON_NONE:
         return;
     }
 }
 
+void json_skip(struct json *json)
+{
+    skip_value(json, json_peek(json));
+}
+
 struct span json_value(struct json *json)
 {
-    if (json_peek(json) == JSON_NONE)
-        return SPAN_ABSENT;
+    enum json_type type = json_peek(json);
     const char *first = json->p;
-    json_skip(json);
+    skip_value(json, type);
     return json->error == JSON_FINE ? (struct span){first, (size_t)(json->p - first)}
                                     : SPAN_ABSENT;
 }
@@ -351,31 +359,6 @@ struct span json_inside(struct span string)
 {
     return json_type(string) == JSON_STRING ? (struct span){string.p + 1, string.n - 2}
                                             : SPAN_ABSENT;
-}
-
-/* Writes `point` as UTF-8 into out[4], returns its length. */
-static size_t utf8_encode(int point, char out[4])
-{
-    if (point < 0x80) {
-        out[0] = (char)point;
-        return 1;
-    }
-    if (point < 0x800) {
-        out[0] = (char)(0xC0 | point >> 6);
-        out[1] = (char)(0x80 | (point & 0x3F));
-        return 2;
-    }
-    if (point < 0x10000) {
-        out[0] = (char)(0xE0 | point >> 12);
-        out[1] = (char)(0x80 | (point >> 6 & 0x3F));
-        out[2] = (char)(0x80 | (point & 0x3F));
-        return 3;
-    }
-    out[0] = (char)(0xF0 | point >> 18);
-    out[1] = (char)(0x80 | (point >> 12 & 0x3F));
-    out[2] = (char)(0x80 | (point >> 6 & 0x3F));
-    out[3] = (char)(0x80 | (point & 0x3F));
-    return 4;
 }
 
 /* Decodes the valid escape at the start of `rest` into out[4]; returns the bytes written and
@@ -422,6 +405,20 @@ void json_unescape(struct span escaped, struct buf *out)
     }
 }
 
+void json_close_surrogates(char *text, size_t n)
+{
+    char *end = text + n;
+    while ((text = memchr(text, '\\', (size_t)(end - text))) != NULL) {
+        int unit = unicode_escape(text, end);
+        size_t length = unit < 0 ? 2 : 6;
+        if (is_high_surrogate(unit) && is_low_surrogate(unicode_escape(text + 6, end)))
+            length = 12;
+        else if (is_high_surrogate(unit) || is_low_surrogate(unit))
+            memcpy(text, "\\ufffd", 6);
+        text += length;
+    }
+}
+
 bool json_string_is(struct span escaped, const char *text)
 {
     struct span want = span_of(text);
@@ -451,12 +448,13 @@ void json_escape(struct span text, struct buf *out)
             continue;
         buf_add(out, (struct span){text.p + plain, i - plain});
         plain = i + 1;
+        buf_add_byte(out, '\\');
         if (c == '"' || c == '\\')
-            buf_printf(out, "\\%c", c);
+            buf_add_byte(out, (char)c);
         else if (c >= 8 && c <= 13 && c != '\v')
-            buf_printf(out, "\\%c", letters[c - 8]);
+            buf_add_byte(out, letters[c - 8]);
         else
-            buf_printf(out, "\\u%04x", c);
+            buf_printf(out, "u%04x", c);
     }
     buf_add(out, (struct span){text.p + plain, text.n - plain});
 }

@@ -75,6 +75,12 @@ struct json {
 };
 
 void json_init(struct json *json, struct span text, enum json_mode mode);
+/* Start within the outermost object, before the value of a member at `offset`, of a text whose
+ * first `offset` bytes are known to be good. */
+void json_resume(struct json *json, struct span text, size_t offset, enum json_mode mode);
+/* The text without the UTF-8 byte order mark it may begin with: the reader itself refuses one.
+ */
+struct span json_drop_bom(struct span text);
 /* The type of the value that comes next, told by its first byte; JSON_NONE: error or end. */
 enum json_type json_peek(struct json *json);
 /* Step into the object or array that comes next.  False: it is something else (nothing is
@@ -102,6 +108,9 @@ struct span json_inside(struct span string);
 bool json_string_is(struct span escaped, const char *text);
 /* Append what a still escaped text stands for, as UTF-8.  A lone surrogate becomes U+FFFD. */
 void json_unescape(struct span escaped, struct buf *out);
+/* In valid JSON text: each \uXXXX that is half of a surrogate pair without its other half
+ * becomes \ufffd, in place. */
+void json_close_surrogates(char *text, size_t n);
 /* Append `text` escaped in the one way we write strings, without quotes: \b \t \n \f \r \" \\,
  * other control characters \u00xx (lower case), all else as it is.  `text` must be UTF-8. */
 void json_escape(struct span text, struct buf *out);

@@ -15,18 +15,25 @@
 struct upstream;
 struct transfer;
 
+/* Where the end of the body would complete an answer, so much silence completes it too. */
+enum { UPSTREAM_SILENCE_MS = 10000 };
+/* Of the URL, the headers and the like of one transfer. */
+enum { UPSTREAM_STRINGS_MAX = 1 << 20 };
+
 struct upstream_params {
     unsigned threads;       /* at least 1 */
     unsigned transfers_max; /* running at once, over all threads */
     struct mailbox *loop;   /* where callbacks are delivered; must outlive the upstream */
+    int64_t silence_ms;     /* 0: UPSTREAM_SILENCE_MS */
 };
 
 /* Everything is copied or referenced by upstream_start; nothing needs to outlive the call but
- * `context`. */
+ * `context`.  libcurl adds Host and Content-Length; Accept-Encoding is `identity` unless
+ * `headers` has one. */
 struct transfer_params {
     struct span url;
     struct headers headers; /* complete, in order; no control bytes (checked: E_INVALID) */
-    struct blob *body;      /* a reference is taken */
+    struct blob *body;      /* not empty; a reference is taken */
     struct span proxy;      /* URL; empty: none; absent: HTTPS_PROXY, NO_PROXY decide */
     struct span ca_file;    /* absent: SSL_CERT_FILE, else the system's bundle */
     int64_t connect_timeout_ms, first_event_timeout_ms, idle_timeout_ms;
@@ -48,7 +55,8 @@ void upstream_free(struct upstream *upstream);
 OWNED_DEFINE(upstream)
 
 /* Start a transfer.  OK: *ret is valid until on_end or transfer_cancel.  E_LIMIT: transfers_max
- * are running already.  E_INVALID: a control byte in a header or the URL.  E_NOMEM. */
+ * are running already.  E_INVALID: a control byte in a header or the URL, a header name that is
+ * none, a URL that is not http(s).  E_NOMEM, also for more than UPSTREAM_STRINGS_MAX. */
 MUST_CHECK enum rc upstream_start(struct upstream *upstream,
                                   const struct transfer_params *params, struct transfer **ret);
 /* Abort: the connection is closed soon, no callback comes any more. */

@@ -1,0 +1,66 @@
+/* The engine: requests become waiters of flights, flights are driven through store and
+ * upstream, and every waiter gets its reply.
+ *
+ * It carries out what core/flight.h orders and owns the tables: all flights, and running keys
+ * by their digest, so that a second post of a key joins even while the first claim is being
+ * committed (I1).  Connections own nothing: a keyed flight goes on when its waiters leave (I7).
+ * Thread: the loop. */
+#ifndef APP_ENGINE_H
+#define APP_ENGINE_H
+
+#include "core/config.h"
+#include "io/event_loop.h"
+#include "io/http_front.h"
+#include "io/log.h"
+#include "io/store.h"
+#include "io/upstream.h"
+
+struct engine;
+
+/* All must outlive the engine, but for the configuration, of which it takes a reference. */
+struct engine_params {
+    struct config *config;
+    struct event_loop *loop;
+    struct store *store;
+    struct upstream *upstream;
+    const struct log *log;
+};
+
+/* E_NOMEM. */
+MUST_CHECK enum rc engine_new(const struct engine_params *params, struct engine **ret);
+/* There must be no flights left (engine_is_idle). */
+void engine_free(struct engine *engine);
+OWNED_DEFINE(engine)
+
+/* What a front for clients calls. */
+struct http_handler engine_handler(struct engine *engine);
+/* From now on nothing new is claimed; joins, replays and running flights go on. */
+void engine_drain(struct engine *engine);
+/* Give up whatever still runs: keys are released, waiters get 503. */
+void engine_stop(struct engine *engine);
+/* Store and upstream are about to be closed: what flights still await comes with E_CLOSED. */
+void engine_close(struct engine *engine);
+/* No flight runs and no request is open. */
+bool engine_is_idle(const struct engine *engine);
+/* Whether new work is taken: not draining, and the store can be read. */
+bool engine_is_ready(const struct engine *engine);
+
+/* Monotonic counts since the start, for metrics. */
+struct engine_counts {
+    uint64_t requests[6]; /* by first digit of the status; [0]: no reply */
+    uint64_t sources[6];  /* by enum source (app/reply.h) */
+    uint64_t attempts[ATTEMPT_END_COUNT];
+    uint64_t flights, retries, refused, disconnects;
+    uint64_t maybe_billed_in_vain; /* calls that may have been billed and gave no answer */
+    uint64_t input_tokens, output_tokens;
+};
+
+struct engine_state {
+    struct engine_counts counts;
+    unsigned flights_running, waiters;
+    bool draining;
+};
+
+struct engine_state engine_state(const struct engine *engine);
+
+#endif

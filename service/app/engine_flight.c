@@ -1,0 +1,190 @@
+/* One flight, driven: carries out the orders of core/flight.h against store and upstream and
+ * feeds their completions back. */
+#include "app/engine_internal.h"
+
+#include <stdlib.h>
+
+static struct timers *timers(const struct engine_flight *run)
+{
+    return event_loop_timers(run->engine->loop);
+}
+
+void engine_flight_discard(struct engine_flight *run)
+{
+    ASSERT(!run->transfer && list_is_empty(&run->waiters));
+    timers_stop(timers(run), &run->deadline);
+    timers_stop(timers(run), &run->pause);
+    engine_forget(run);
+    attempt_outcome_done(&run->outcome);
+    blob_free(run->answer.body);
+    intake_free(run->intake);
+    free(run);
+}
+
+static void ended(struct engine_flight *run)
+{
+    run->end_ms = engine_now_ms(run->engine);
+    if (run->flight.verdict.body == VERDICT_STORED)
+        run->source = SOURCE_REPLAYED;
+    else if (run->intake->keyed && run->flight.attempts > 0) {
+        bool unstored = run->flight.unstored && run->flight.verdict.keep == KEEP_ANSWER;
+        run->source = unstored ? SOURCE_UNSTORED : SOURCE_EXECUTED;
+    }
+    engine_answer_waiters(run);
+    engine_flight_discard(run);
+}
+
+/* ---- orders */
+
+static enum flight_order begin_pause(struct engine_flight *run)
+{
+    int64_t due_ms = engine_now_ms(run->engine) + run->flight.pause_ms;
+    enum rc rc = timers_start(timers(run), &run->pause, due_ms);
+    return rc == OK ? FLIGHT_WAIT : flight_on_pause_end(&run->flight);
+}
+
+/* Carry out one order; an order that can be completed at once gives the next. */
+static enum flight_order carry_out(struct engine_flight *run, enum flight_order order)
+{
+    switch (order) {
+    case FLIGHT_WAIT:
+        return FLIGHT_WAIT;
+    case FLIGHT_LOOK_UP:
+        return engine_store_look_up(run);
+    case FLIGHT_CLAIM:
+        return engine_store_claim(run);
+    case FLIGHT_CALL:
+        return engine_call(run);
+    case FLIGHT_PAUSE:
+        return begin_pause(run);
+    case FLIGHT_COUNT:
+        return engine_store_count(run);
+    case FLIGHT_ABORT:
+        engine_call_abort(run);
+        if (run->flight.stopping)
+            return flight_on_stopped(&run->flight);
+        return engine_call_ended(run);
+    case FLIGHT_COMPLETE:
+    case FLIGHT_FAIL:
+        engine_build_answer(run);
+        return engine_store_complete(run, order == FLIGHT_FAIL);
+    case FLIGHT_RELEASE:
+        engine_build_answer(run);
+        return engine_store_release(run);
+    case FLIGHT_ANSWER:
+        break;
+    }
+    return FLIGHT_ANSWER;
+}
+
+void engine_flight_perform(struct engine_flight *run, enum flight_order order)
+{
+    while (order != FLIGHT_WAIT && order != FLIGHT_ANSWER)
+        order = carry_out(run, order);
+    if (order == FLIGHT_WAIT)
+        return;
+    if (run->flight.verdict.body != VERDICT_STORED && !run->answer.body)
+        engine_build_answer(run);
+    ended(run);
+}
+
+/* ---- events that are not completions */
+
+static void on_pause_end(struct timer *timer)
+{
+    struct engine_flight *run = CONTAINER_OF(timer, struct engine_flight, pause);
+    engine_flight_perform(run, flight_on_pause_end(&run->flight));
+}
+
+static void arm_deadline(struct engine_flight *run)
+{
+    int64_t due_ms = flight_deadline_ms(&run->flight, engine_now_ms(run->engine));
+    enum rc rc = timers_start(timers(run), &run->deadline, due_ms);
+    ASSERT(rc == OK); /* it has a place since engine_flight_new */
+}
+
+static void on_deadline(struct timer *timer)
+{
+    struct engine_flight *run = CONTAINER_OF(timer, struct engine_flight, deadline);
+    enum flight_order order = flight_on_deadline(&run->flight, engine_now_ms(run->engine));
+    if (order == FLIGHT_WAIT && engine_now_ms(run->engine) < run->flight.params.ceiling_ms)
+        arm_deadline(run);
+    engine_flight_perform(run, order);
+}
+
+static struct flight_params flight_params_of(const struct engine *engine,
+                                             const struct intake *intake)
+{
+    const struct config_upstream *upstream = intake->upstream;
+    int64_t now = event_loop_now_ms(engine->loop);
+    int64_t deadline_ms = now + intake->wait_ms;
+    int64_t ceiling_ms = now + intake->config->limits.flight_max_ms;
+    return (struct flight_params){
+        .keyed = intake->keyed,
+        .key_is_ours = upstream->api_key.p != NULL,
+        .may_outlive = intake->keyed,
+        .retry = {.attempts_max = upstream->attempts_max,
+                  .backoff_base_ms = upstream->backoff_base_ms,
+                  .backoff_max_ms = upstream->backoff_max_ms},
+        .deadline_ms = deadline_ms,
+        .ceiling_ms = ceiling_ms > deadline_ms ? ceiling_ms : deadline_ms,
+    };
+}
+
+enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct flight_id id,
+                          struct engine_flight **ret)
+{
+    struct engine_flight *run = calloc(1, sizeof *run);
+    if (!run)
+        return E_NOMEM;
+    run->engine = engine;
+    run->id = id;
+    run->start_ms = event_loop_now_ms(engine->loop);
+    run->first_call_ms = run->end_ms = run->first_event_ms = -1;
+    run->pause.run = on_pause_end;
+    run->deadline.run = on_deadline;
+    flight_id_text(id, run->id_text);
+    list_init(&run->link);
+    list_init(&run->waiters);
+    struct flight_params params = flight_params_of(engine, intake);
+    flight_init(&run->flight, &params);
+    enum rc rc = timers_start(timers(run), &run->deadline, params.deadline_ms);
+    if (rc == OK && intake->keyed)
+        rc = map_put(&engine->keys, intake->key.bytes, run);
+    if (rc != OK) {
+        timers_stop(timers(run), &run->deadline);
+        free(run);
+        return rc;
+    }
+    run->intake = intake;
+    list_append(&engine->flights, &run->link);
+    engine->flight_count++;
+    engine->counts.flights++;
+    *ret = run;
+    return OK;
+}
+
+void engine_flight_start(struct engine_flight *run)
+{
+    enum http_error refusal;
+    if (!run->intake->keyed && !engine_admits(run, &refusal))
+        engine_flight_perform(run, flight_refuse(&run->flight, refusal, NULL));
+    else
+        engine_flight_perform(run, flight_start(&run->flight));
+}
+
+void engine_flight_join(struct engine_flight *run, int64_t deadline_ms)
+{
+    flight_on_join(&run->flight, deadline_ms);
+    arm_deadline(run);
+    if (run->transfer)
+        transfer_set_time_left(run->transfer,
+                               run->flight.params.ceiling_ms - engine_now_ms(run->engine));
+}
+
+void engine_flight_stop(struct engine_flight *run, enum http_error why)
+{
+    enum flight_order order = flight_stop(&run->flight, why, NULL);
+    timers_stop(timers(run), &run->pause);
+    engine_flight_perform(run, order);
+}

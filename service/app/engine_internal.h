@@ -1,0 +1,135 @@
+/* What the engine's files share: its tables, and one flight with its waiters. */
+#ifndef APP_ENGINE_INTERNAL_H
+#define APP_ENGINE_INTERNAL_H
+
+#include "app/engine.h"
+#include "app/intake.h"
+#include "app/reply.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "core/flight.h"
+
+enum { BOOT_ID_TEXT_BYTES = 17 };
+
+/* What is remembered of an upstream between flights. */
+struct upstream_memory {
+    struct retry_budget budget;
+    unsigned flights;               /* running now */
+    int64_t usage_refused_until_ms; /* include_usage "auto": it did not know stream_options */
+};
+
+struct engine {
+    struct config *config;
+    struct event_loop *loop;
+    struct store *store;       /* NULL once closed */
+    struct upstream *upstream; /* NULL once closed */
+    const struct log *log;
+    char boot_id[BOOT_ID_TEXT_BYTES];
+    struct map keys;     /* digest of a running key -> struct engine_flight */
+    struct list flights; /* all of them */
+    unsigned flight_count, waiter_count;
+    unsigned open_requests;
+    unsigned admitted;                 /* flights that passed admission */
+    struct upstream_memory *upstreams; /* one per configured upstream */
+    struct engine_counts counts;
+    bool draining;
+};
+
+struct engine_flight {
+    struct list link; /* in engine.flights */
+    struct engine *engine;
+    struct flight flight;
+    struct intake *intake;
+    struct flight_id id;
+    char id_text[FLIGHT_ID_TEXT_BYTES];
+    struct list waiters;
+    unsigned waiter_count;
+    bool admitted;             /* counted in upstream_memory.flights */
+    struct transfer *transfer; /* NULL: no call runs */
+    struct timer deadline, pause;
+    struct attempt_outcome outcome; /* of the last call */
+    struct answer answer; /* of the verdict; body owned, spans in the intake's arena */
+    enum source source;   /* for the waiter that started it */
+    int64_t start_ms, first_call_ms, call_start_ms, end_ms; /* monotonic, -1: not yet */
+    int64_t first_event_ms;                                 /* since first_call_ms, -1: none */
+};
+
+/* One client connection that waits, or a request on its way to being one.  Lives in the
+ * request's arena. */
+struct waiter {
+    struct list link; /* in engine_flight.waiters, while it waits */
+    struct engine *engine;
+    struct http_request *request;
+    struct intake *intake;        /* owned until a flight takes it */
+    struct engine_flight *flight; /* NULL: not waiting (any more) */
+    struct timer deadline;
+    int64_t deadline_ms;
+    bool started_flight;
+    /* For the log line at the end. */
+    char id_text[FLIGHT_ID_TEXT_BYTES];
+    struct flight_id id;
+    enum error_shape shape;
+    const char *route;
+    struct span client, model;
+    int status;
+    enum source source;
+    const char *error_code;
+    unsigned attempts;
+    int64_t first_event_ms, generation_ms, output_tokens;
+};
+
+/* ---- engine_flight.c: one flight from order to order */
+
+/* A new flight for this intake (taken over on success), with no waiter yet.  E_NOMEM. */
+MUST_CHECK enum rc engine_flight_new(struct engine *engine, struct intake *intake,
+                                     struct flight_id id, struct engine_flight **ret);
+/* Free a flight that was not started or has ended. */
+void engine_flight_discard(struct engine_flight *run);
+/* The first order; replies may come from inside. */
+void engine_flight_start(struct engine_flight *run);
+/* Carry out an order and those that follow at once.  The flight may be gone afterwards. */
+void engine_flight_perform(struct engine_flight *run, enum flight_order order);
+/* Another request waits for it until deadline_ms. */
+void engine_flight_join(struct engine_flight *run, int64_t deadline_ms);
+/* Give it up for a reason of ours.  The flight may be gone afterwards. */
+void engine_flight_stop(struct engine_flight *run, enum http_error why);
+
+/* ---- engine_store.c: orders that need the store.  Each returns what is to be done next: to
+ * wait for its callback, or what follows when it could not even be started. */
+
+enum flight_order engine_store_look_up(struct engine_flight *run);
+enum flight_order engine_store_claim(struct engine_flight *run);
+enum flight_order engine_store_count(struct engine_flight *run);
+enum flight_order engine_store_complete(struct engine_flight *run, bool failed);
+enum flight_order engine_store_release(struct engine_flight *run);
+
+/* ---- engine_call.c: upstream calls */
+
+enum flight_order engine_call(struct engine_flight *run);
+/* End the running call.  Whether it was billed is not known, so it counts as if it was. */
+void engine_call_abort(struct engine_flight *run);
+/* The call's outcome is in run->outcome: what is next? */
+enum flight_order engine_call_ended(struct engine_flight *run);
+
+/* ---- engine_answer.c */
+
+/* Builds run->answer from the verdict.  Out of memory leaves its body NULL. */
+void engine_build_answer(struct engine_flight *run);
+
+/* ---- engine.c: tables and waiters */
+
+static inline int64_t engine_now_ms(const struct engine *engine)
+{
+    return event_loop_now_ms(engine->loop);
+}
+/* The flight ended: reply to all waiters.  The flight is freed afterwards by its caller. */
+void engine_answer_waiters(struct engine_flight *run);
+/* Whether this flight may run now, and then it counts as running until engine_forget; else the
+ * error to refuse it with. */
+bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal);
+/* Take a flight out of the tables. */
+void engine_forget(struct engine_flight *run);
+struct upstream_memory *engine_upstream_memory(struct engine *engine,
+                                               const struct config_upstream *upstream);
+
+#endif

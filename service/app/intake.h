@@ -1,0 +1,75 @@
+/* From an HTTP request to what a flight needs, or to the reason why it is refused.
+ *
+ * The checks run in the contract's order: route, exposure of the operator's key, loop,
+ * credential, key, media type (with the head), then body, fingerprint and the body that goes
+ * upstream.  An intake owns everything it hands out, so that a flight can outlive the request
+ * it came from. Thread: the loop. */
+#ifndef APP_INTAKE_H
+#define APP_INTAKE_H
+
+#include "base/arena.h"
+#include "base/blob.h"
+#include "base/sha256.h"
+#include "core/config.h"
+#include "core/http_error.h"
+#include "core/http_message.h"
+#include "core/idem_key.h"
+
+struct intake {
+    struct arena arena;
+    struct config *config; /* a reference */
+    enum api api;          /* the route's */
+    const struct config_route *route;
+    const struct config_upstream *upstream;
+    const struct config_client *client; /* NULL: no clients configured */
+    struct digest scope;
+    bool anonymous;
+    struct idem_key idem_key; /* absent: keyless */
+    bool keyed;
+    struct digest key; /* keyed */
+    struct digest fingerprint;
+    int64_t wait_ms;            /* how long the caller's deadline is */
+    struct span model;          /* for logs; absent: not given */
+    unsigned choices;           /* the request's n */
+    struct span url;            /* upstream */
+    struct headers headers;     /* upstream */
+    struct blob *client_body;   /* what is spliced: the request's, or /api/llm's mapped body */
+    struct blob *upstream_body; /* with the splice */
+    bool include_usage;         /* stream_options was spliced in */
+};
+
+struct intake_refusal {
+    enum http_error error;
+    const char *detail; /* in the intake's arena or static; NULL: the error's own text */
+    struct span allow;  /* methods served here, for a 405 */
+};
+
+struct intake_context {
+    struct config *config;
+    struct span salt;    /* of the store, for scopes */
+    struct span boot_id; /* for Via */
+    bool unix_listener;  /* the request came over a unix socket */
+    /* include_usage "auto": whether this upstream may get stream_options. */
+    bool (*knows_stream_options)(const void *memory, const struct config_upstream *upstream);
+    const void *memory;
+};
+
+/* NULL: out of memory.  Takes a reference to the configuration. */
+struct intake *intake_new(const struct intake_context *context);
+void intake_free(struct intake *intake);
+OWNED_DEFINE(intake)
+
+/* The checks that need the head only.  OK; E_INVALID: refused, see *ret; E_NOMEM. */
+MUST_CHECK enum rc intake_head(struct intake *intake, const struct intake_context *context,
+                               const struct http_head *head, struct intake_refusal *ret);
+/* The rest.  Same results. */
+MUST_CHECK enum rc intake_body(struct intake *intake, const struct intake_context *context,
+                               const struct http_head *head, struct span body,
+                               struct intake_refusal *ret);
+/* Splice the body again, without stream_options, for a provider that does not know it. */
+MUST_CHECK enum rc intake_drop_include_usage(struct intake *intake);
+
+/* The provider took the splice: the client's body is not needed any more. */
+void intake_keep_splice(struct intake *intake);
+
+#endif

@@ -1,0 +1,92 @@
+#include "app/metrics.h"
+
+#include "app/reply.h"
+
+/* X(name, type, help, value): one number each. */
+#define METRICS_TABLE(X)                                                                       \
+    X("unstream_flights_running", "gauge", "Generations under way.", state->flights_running)   \
+    X("unstream_waiters", "gauge", "Client connections waiting for a generation.",             \
+      state->waiters)                                                                          \
+    X("unstream_connections", "gauge", "Client connections open.", connections)                \
+    X("unstream_draining", "gauge", "1 while the service is about to stop.", state->draining)  \
+    X("unstream_flights_total", "counter", "Flights started.", state->counts.flights)          \
+    X("unstream_retries_total", "counter", "Upstream calls made again.",                       \
+      state->counts.retries)                                                                   \
+    X("unstream_refused_total", "counter", "Requests refused with an error of our own.",       \
+      state->counts.refused)                                                                   \
+    X("unstream_client_disconnects_total", "counter", "Clients that left before their reply.", \
+      state->counts.disconnects)                                                               \
+    X("unstream_calls_billed_in_vain_total", "counter",                                        \
+      "Upstream calls that may have been billed and gave no answer.",                          \
+      state->counts.maybe_billed_in_vain)                                                      \
+    X("unstream_input_tokens_total", "counter", "Input tokens, as providers counted them.",    \
+      state->counts.input_tokens)                                                              \
+    X("unstream_output_tokens_total", "counter", "Output tokens, as providers counted them.",  \
+      state->counts.output_tokens)                                                             \
+    X("unstream_store_commits_total", "counter", "Transactions made durable.", store->commits) \
+    X("unstream_store_operations_total", "counter", "Store operations done.",                  \
+      store->operations)                                                                       \
+    X("unstream_store_failures_total", "counter", "Store operations that failed.",             \
+      store->failures)                                                                         \
+    X("unstream_store_queue", "gauge", "Store operations waiting.", store->queue_length)       \
+    X("unstream_store_bytes", "gauge", "Size of the store.", store->bytes)                     \
+    X("unstream_store_free_bytes", "gauge", "Free space on the store's disk.",                 \
+      store->free_bytes)                                                                       \
+    X("unstream_store_commit_microseconds_total", "counter", "Time spent in commits.",         \
+      store->commit_us_sum)                                                                    \
+    X("unstream_store_readable", "gauge", "1 if the store can be read.", store->readable)      \
+    X("unstream_store_writable", "gauge", "1 if the store can be written.", store->writable)
+
+static void add_head(struct buf *out, const char *name, const char *type, const char *help)
+{
+    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void add_one(struct buf *out, const char *name, const char *type, const char *help,
+                    uint64_t value)
+{
+    add_head(out, name, type, help);
+    buf_printf(out, "%s %llu\n", name, (unsigned long long)value);
+}
+
+static void add_requests(struct buf *out, const struct engine_counts *counts)
+{
+    const char *name = "unstream_requests_total";
+    add_head(out, name, "counter", "Requests by class of their status.");
+    for (unsigned digit = 1; digit < COUNT_OF(counts->requests); digit++)
+        buf_printf(out, "%s{status=\"%uxx\"} %llu\n", name, digit,
+                   (unsigned long long)counts->requests[digit]);
+    buf_printf(out, "%s{status=\"none\"} %llu\n", name,
+               (unsigned long long)counts->requests[0]);
+}
+
+static void add_sources(struct buf *out, const struct engine_counts *counts)
+{
+    const char *name = "unstream_answers_total";
+    add_head(out, name, "counter", "Answers to keyed requests by Idempotency-Status.");
+    for (int source = SOURCE_NONE + 1; source < SOURCE_COUNT; source++)
+        buf_printf(out, "%s{source=\"%s\"} %llu\n", name, source_name((enum source)source),
+                   (unsigned long long)counts->sources[source]);
+}
+
+static void add_attempts(struct buf *out, const struct engine_counts *counts)
+{
+    const char *name = "unstream_attempts_total";
+    add_head(out, name, "counter", "Upstream calls by how they ended.");
+    for (int end = 0; end < ATTEMPT_END_COUNT; end++)
+        buf_printf(out, "%s{end=\"%s\"} %llu\n", name, attempt_end_name((enum attempt_end)end),
+                   (unsigned long long)counts->attempts[end]);
+}
+
+void metrics_render(const struct engine_state *state, const struct store_stats *store,
+                    unsigned connections, struct buf *out)
+{
+    add_head(out, "unstream_build_info", "gauge", "The version that runs.");
+    buf_printf(out, "unstream_build_info{version=\"%s\"} 1\n", UNSTREAM_VERSION);
+#define X(name, type, help, value) add_one(out, name, type, help, value);
+    METRICS_TABLE(X)
+#undef X
+    add_requests(out, &state->counts);
+    add_sources(out, &state->counts);
+    add_attempts(out, &state->counts);
+}

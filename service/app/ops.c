@@ -1,0 +1,125 @@
+#include "app/ops.h"
+
+#include "app/metrics.h"
+#include "app/probes.h"
+#include "app/reply.h"
+#include "core/credential.h"
+#include "core/exposure.h"
+
+#include <stdlib.h>
+
+enum { METRICS_BYTES_MAX = 1 << 20 };
+
+struct ops {
+    struct ops_params params;
+};
+
+enum rc ops_new(const struct ops_params *params, struct ops **ret)
+{
+    struct ops *ops = malloc(sizeof *ops);
+    if (!ops)
+        return E_NOMEM;
+    ops->params = *params;
+    *ret = ops;
+    return OK;
+}
+
+void ops_free(struct ops *ops)
+{
+    free(ops);
+}
+
+/* Whether the request shows the operators' token, if there is one. */
+static bool has_token(const struct config *config, const struct http_head *head)
+{
+    struct credential credential;
+    struct digest digest;
+    if (!config->ops_token_set)
+        return true;
+    return credential_find(&head->headers, &credential) == OK && credential.secret.p &&
+           sha256_of(&credential.secret, 1, &digest) == OK &&
+           digest_eq(&digest, &config->ops_token_sha256);
+}
+
+static void send_metrics(struct ops *ops, struct http_request *request)
+{
+    struct engine_state state = engine_state(ops->params.engine);
+    struct store_stats store = store_stats(ops->params.store);
+    unsigned connections = ops->params.front ? http_front_connections(ops->params.front) : 0;
+    BUF(text, METRICS_BYTES_MAX);
+    metrics_render(&state, &store, connections, &text);
+    OWNED(blob) body = buf_rc(&text) == OK ? blob_take(&text) : NULL;
+    const struct reply reply = {
+        .answer = {.status = body ? 200 : 503,
+                   .body = body,
+                   .content_type = SPAN("text/plain; version=0.0.4; charset=utf-8")},
+    };
+    reply_send(request, &reply);
+}
+
+static void on_head(void *context, struct http_request *request)
+{
+    struct ops *ops = context;
+    const struct http_head *head = http_request_head(request);
+    int status;
+    bool reads = span_is(head->method, "GET") || span_is(head->method, "HEAD");
+    enum exposure exposure = exposure_of_ops(ops->params.config, head);
+    if (exposure != EXPOSURE_NONE)
+        reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_OPEN_NOT_ALLOWED,
+                    exposure_text(exposure), NULL, SPAN_ABSENT);
+    else if (probes_reply(request, engine_is_ready(ops->params.engine), NULL, &status))
+        return;
+    else if (!has_token(ops->params.config, head))
+        reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_UNAUTHORIZED,
+                    "send the token of ops_token_sha256 as Authorization: Bearer", NULL,
+                    SPAN_ABSENT);
+    else if (!span_is(head->path, "/metrics"))
+        reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_NOT_FOUND,
+                    "served here are /metrics, /livez and /readyz", NULL, SPAN_ABSENT);
+    else if (!reads)
+        reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_METHOD_NOT_ALLOWED,
+                    "/metrics takes GET and HEAD", NULL, SPAN("GET, HEAD"));
+    else
+        send_metrics(ops, request);
+}
+
+/* Cannot come: every head is answered at once. */
+static void on_request(void *context, struct http_request *request)
+{
+    (void)context;
+    (void)request;
+    ASSERT(false);
+}
+
+static void on_problem(void *context, struct http_request *request, enum front_problem problem)
+{
+    (void)context;
+    reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_BAD_FRAMING, front_problem_text(problem),
+                NULL, SPAN_ABSENT);
+}
+
+static void on_left(void *context, struct http_request *request, bool broken)
+{
+    (void)context;
+    (void)request;
+    (void)broken;
+}
+
+static void on_end(void *context, struct http_request *request, bool delivered)
+{
+    (void)context;
+    (void)request;
+    (void)delivered;
+}
+
+struct http_handler ops_handler(struct ops *ops)
+{
+    return (struct http_handler){
+        .on_head = on_head,
+        .on_request = on_request,
+        .on_problem = on_problem,
+        .on_left = on_left,
+        .on_end = on_end,
+        .context = ops,
+    };
+}

@@ -1,0 +1,26 @@
+/* The operators' listener: probes and metrics (Prometheus text format 0.0.4), on connections of
+ * its own.  Beyond loopback it asks for a token; on loopback Host and Origin must be local, so
+ * that no web page can read it by DNS rebinding.  Thread: the loop. */
+#ifndef APP_OPS_H
+#define APP_OPS_H
+
+#include "app/engine.h"
+
+struct ops;
+
+/* All must outlive the ops.  `front` is the clients' front, for its connections; NULL is fine.
+ */
+struct ops_params {
+    struct config *config;
+    const struct engine *engine;
+    struct store *store;
+    const struct http_front *front;
+};
+
+/* E_NOMEM. */
+MUST_CHECK enum rc ops_new(const struct ops_params *params, struct ops **ret);
+void ops_free(struct ops *ops);
+OWNED_DEFINE(ops)
+struct http_handler ops_handler(struct ops *ops);
+
+#endif

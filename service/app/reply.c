@@ -1,0 +1,142 @@
+#include "app/reply.h"
+
+#include <string.h>
+
+enum {
+    REPLY_HEADERS_MAX = 16 + ATTEMPT_HEADERS_MAX,
+    REPLY_TEXT_BYTES_MAX = 512,
+    REPLY_ERROR_BYTES_MAX = 16384
+};
+
+const char *source_name(enum source source)
+{
+    static const char *const names[SOURCE_COUNT] = {
+#define X(name, word) [name] = word,
+        SOURCE_TABLE(X)
+#undef X
+    };
+    return names[source];
+}
+
+void flight_id_text(struct flight_id id, char text[FLIGHT_ID_TEXT_BYTES])
+{
+    BUF(hex, FLIGHT_ID_TEXT_BYTES);
+    buf_add_hex(&hex, id.bytes, sizeof id.bytes);
+    memset(text, 0, FLIGHT_ID_TEXT_BYTES);
+    memcpy(text, hex.p ? hex.p : "", hex.n);
+}
+
+/* The head of a reply while it is put together; texts live until it was sent. */
+struct head {
+    struct header headers[REPLY_HEADERS_MAX];
+    size_t count;
+    char retry_after[16];
+    struct buf timing;
+};
+
+static void add(struct head *head, const char *name, struct span value)
+{
+    if (!value.p)
+        return;
+    ASSERT(head->count < REPLY_HEADERS_MAX);
+    head->headers[head->count++] = (struct header){span_of(name), value};
+}
+
+static void add_retry_advice(struct head *head, const struct reply *reply)
+{
+    if (reply->retry != HTTP_ERROR_RETRY_UNSAID)
+        add(head, "x-should-retry",
+            reply->retry == HTTP_ERROR_RETRY_YES ? SPAN("true") : SPAN("false"));
+    if (reply->retry_after_s == 0)
+        return;
+    struct buf text = {.bytes_max = sizeof head->retry_after};
+    buf_printf(&text, "%u", reply->retry_after_s);
+    memcpy(head->retry_after, buf_text(&text), text.n + 1);
+    buf_done(&text);
+    add(head, "Retry-After", span_of(head->retry_after));
+}
+
+/* https://www.w3.org/TR/server-timing/ */
+static void add_timing(struct head *head, const struct reply_timing *timing)
+{
+    if (!timing)
+        return;
+    buf_printf(&head->timing, "queue;dur=%lld, attempts;desc=\"%u\"",
+               (long long)timing->queue_ms, timing->attempts);
+    if (timing->first_event_ms >= 0)
+        buf_printf(&head->timing, ", ttft;dur=%lld", (long long)timing->first_event_ms);
+    buf_printf(&head->timing, ", generation;dur=%lld", (long long)timing->generation_ms);
+    add(head, "Server-Timing", span_of(buf_text(&head->timing)));
+}
+
+static bool is_rate_limit(struct span name)
+{
+    static const char *const prefixes[] = {"x-ratelimit-", "anthropic-ratelimit-"};
+    for (size_t i = 0; i < COUNT_OF(prefixes); i++) {
+        size_t n = strlen(prefixes[i]);
+        if (name.n > n && span_is_nocase((struct span){name.p, n}, prefixes[i]))
+            return true;
+    }
+    return false;
+}
+
+static void add_rate_limits(struct head *head, const struct attempt_outcome *upstream)
+{
+    if (!upstream)
+        return;
+    for (size_t i = 0; i < upstream->header_count; i++)
+        if (is_rate_limit(upstream->headers[i].name))
+            head->headers[head->count++] = upstream->headers[i];
+}
+
+void reply_send(struct http_request *request, const struct reply *reply)
+{
+    struct head head = {.timing = {.bytes_max = REPLY_TEXT_BYTES_MAX}};
+    const struct answer *answer = &reply->answer;
+    add(&head, "Content-Type", answer->content_type);
+    add(&head, "Cache-Control", SPAN("no-store"));
+    add(&head, "Unstream-Request-Id", span_of(reply->flight_id));
+    if (reply->source != SOURCE_NONE)
+        add(&head, "Idempotency-Status", span_of(source_name(reply->source)));
+    if (reply->source == SOURCE_REPLAYED)
+        add(&head, "Idempotent-Replayed", SPAN("true"));
+    add(&head, reply->provider == PROVIDER_ANTHROPIC ? "request-id" : "x-request-id",
+        answer->request_id);
+    add(&head, "Allow", reply->allow);
+    add_retry_advice(&head, reply);
+    add_timing(&head, reply->timing);
+    add_rate_limits(&head, reply->upstream);
+    const struct http_reply http = {
+        .status = answer->status,
+        .headers = {head.headers, head.count},
+        .body = answer->body,
+        .close = reply->close,
+    };
+    http_request_reply(request, &http);
+    buf_done(&head.timing);
+}
+
+void reply_error(struct http_request *request, enum error_shape shape, enum http_error error,
+                 const char *detail, const char *flight_id, struct span allow)
+{
+    const struct http_error_info *info = http_error_info(error);
+    const struct http_error_params params = {
+        .shape = shape,
+        .error = error,
+        .message = span_of(detail),
+        .request_id = span_of(flight_id),
+    };
+    BUF(body, REPLY_ERROR_BYTES_MAX);
+    http_error_render(&params, &body);
+    OWNED(blob) blob = buf_rc(&body) == OK ? blob_take(&body) : NULL;
+    const struct reply reply = {
+        .answer = {.status = blob ? (int)info->status : 503,
+                   .body = blob,
+                   .content_type = span_of(http_error_content_type(shape))},
+        .flight_id = flight_id,
+        .retry = info->retry,
+        .retry_after_s = info->retry_after_s,
+        .allow = allow,
+    };
+    reply_send(request, &reply);
+}

@@ -1,0 +1,277 @@
+#include "app/serve.h"
+
+#include "app/clock.h"
+#include "app/engine.h"
+#include "app/ops.h"
+#include "io/store_sqlite.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { PROBLEM_BYTES_MAX = 4096, STOP_GRACE_MS = 5000 };
+
+struct service {
+    struct config *config;
+    const struct log *log;
+    struct event_loop *loop;
+    struct store *store;
+    struct upstream *upstream;
+    struct engine *engine;
+    struct ops *ops;
+    struct http_front *front, *ops_front;
+    struct watch signals;
+    struct timer drain_end;
+    bool draining, stopping, given_up;
+};
+
+/* ---- the end */
+
+static void on_drain_end(struct timer *timer);
+
+static void arm_drain_end(struct service *service, int64_t delay_ms)
+{
+    int64_t due_ms = event_loop_now_ms(service->loop) + delay_ms;
+    service->drain_end.run = on_drain_end;
+    if (timers_start(event_loop_timers(service->loop), &service->drain_end, due_ms) != OK)
+        service->given_up = true;
+}
+
+/* Whatever still runs is given up: keys are released, waiters are told to come back. */
+static void stop_flights(struct service *service)
+{
+    service->stopping = true;
+    engine_stop(service->engine);
+    arm_drain_end(service, STOP_GRACE_MS);
+}
+
+static void on_drain_end(struct timer *timer)
+{
+    struct service *service = CONTAINER_OF(timer, struct service, drain_end);
+    if (service->stopping)
+        service->given_up = true;
+    else
+        stop_flights(service);
+}
+
+static void drain(struct service *service)
+{
+    struct log_line line;
+    log_begin(&line, service->log, LOG_LEVEL_INFO, "draining");
+    log_int(&line, "flights", engine_state(service->engine).flights_running);
+    log_int(&line, "ms_at_most", service->config->drain_ms);
+    log_text(&line, "next", "new work is refused; the service ends when all is answered");
+    log_end(&line);
+    service->draining = true;
+    engine_drain(service->engine);
+    http_front_close_after_reply(service->front);
+    arm_drain_end(service, service->config->drain_ms);
+}
+
+static void on_signal(struct watch *watch, uint32_t events)
+{
+    struct service *service = CONTAINER_OF(watch, struct service, signals);
+    struct signalfd_siginfo info;
+    (void)events;
+    while (read(watch->fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGHUP)
+            log_message(service->log, LOG_LEVEL_WARNING, "reload_not_supported",
+                        SPAN("SIGHUP is ignored: restart to change the configuration"));
+        else if (!service->draining)
+            drain(service);
+        else if (!service->stopping)
+            stop_flights(service);
+    }
+}
+
+/* ---- the start */
+
+static enum rc refuse(const struct service *service, enum rc rc, const char *event,
+                      struct span problem)
+{
+    log_message(service->log, LOG_LEVEL_ERROR, event,
+                problem.n ? problem : span_of(rc_text(rc)));
+    return rc;
+}
+
+static enum rc watch_signals(struct service *service)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return E_IO;
+    service->signals.run = on_signal;
+    service->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (service->signals.fd < 0)
+        return E_IO;
+    return event_loop_watch(service->loop, &service->signals, EPOLLIN);
+}
+
+static enum rc open_store(struct service *service)
+{
+    BUF(problem, PROBLEM_BYTES_MAX);
+    const struct store_sqlite_params params = {
+        .path = span_from(service->config->store, sizeof "sqlite:" - 1),
+        .loop = event_loop_mailbox(service->loop),
+        .bytes_max = service->config->limits.store_bytes_max,
+        .released_ttl_ms = service->config->idempotency.ttl_ms,
+        .now_ms = clock_unix_ms(),
+    };
+    enum rc rc = store_sqlite_open(&params, &problem, &service->store);
+    return rc == OK ? OK : refuse(service, rc, "store_refused", buf_span(&problem));
+}
+
+static enum rc open_front(struct service *service, const struct span *listen, size_t count,
+                          struct http_handler handler, struct http_front **ret)
+{
+    const struct config_limits *limits = &service->config->limits;
+    BUF(problem, PROBLEM_BYTES_MAX);
+    const struct http_front_params params = {
+        .loop = service->loop,
+        .listen = listen,
+        .listen_count = count,
+        .handler = handler,
+        .connections_max = limits->connections_max,
+        .header_bytes_max = limits->header_bytes_max,
+        .body_bytes_max = limits->body_bytes_max,
+        .keepalive_ms = limits->keepalive_ms,
+        .request_timeout_ms = limits->request_timeout_ms,
+        .request_bytes_per_s_min = limits->request_bytes_per_s_min,
+        .reply_bytes_per_s_min = limits->reply_bytes_per_s_min,
+    };
+    enum rc rc = http_front_new(&params, &problem, ret);
+    return rc == OK ? OK : refuse(service, rc, "listener_refused", buf_span(&problem));
+}
+
+static enum rc open_engine(struct service *service)
+{
+    const struct upstream_params upstream = {
+        .threads = service->config->upstream_threads,
+        .transfers_max = service->config->limits.flights_max,
+        .loop = event_loop_mailbox(service->loop),
+    };
+    const struct engine_params engine = {
+        .config = service->config,
+        .loop = service->loop,
+        .store = service->store,
+        .log = service->log,
+    };
+    enum rc rc = upstream_new(&upstream, &service->upstream);
+    if (rc != OK)
+        return rc;
+    struct engine_params params = engine;
+    params.upstream = service->upstream;
+    return engine_new(&params, &service->engine);
+}
+
+static enum rc open_fronts(struct service *service)
+{
+    const struct config *config = service->config;
+    enum rc rc = open_front(service, config->listen.items, config->listen.count,
+                            engine_handler(service->engine), &service->front);
+    const struct ops_params ops = {
+        .config = service->config,
+        .engine = service->engine,
+        .store = service->store,
+        .front = service->front,
+    };
+    if (rc == OK)
+        rc = ops_new(&ops, &service->ops);
+    if (rc == OK && config->ops_listen.p)
+        rc = open_front(service, &config->ops_listen, 1, ops_handler(service->ops),
+                        &service->ops_front);
+    return rc;
+}
+
+static void log_addresses(const struct service *service, const struct http_front *front,
+                          const char *event)
+{
+    BUF(addresses, PROBLEM_BYTES_MAX);
+    http_front_addresses(front, &addresses);
+    struct span rest = buf_span(&addresses);
+    while (rest.n) {
+        struct log_line line;
+        log_begin(&line, service->log, LOG_LEVEL_INFO, event);
+        log_span(&line, "address", span_cut(&rest, '\n'));
+        log_end(&line);
+    }
+}
+
+static void log_start(const struct service *service)
+{
+    struct log_line line;
+    log_addresses(service, service->front, "listening");
+    if (service->ops_front)
+        log_addresses(service, service->ops_front, "ops_listening");
+    log_begin(&line, service->log, LOG_LEVEL_INFO, "ready");
+    log_text(&line, "version", UNSTREAM_VERSION);
+    log_span(&line, "store", service->config->store);
+    log_int(&line, "interrupted_flights", service->store->interrupted);
+    log_end(&line);
+}
+
+static void run(struct service *service)
+{
+    bool done = false;
+    while (!done) {
+        event_loop_round(service->loop, -1);
+        done = service->given_up || (service->draining && engine_is_idle(service->engine));
+    }
+    if (service->given_up)
+        log_message(service->log, LOG_LEVEL_WARNING, "gave_up",
+                    SPAN("not all that ran could be ended in time; the next start releases "
+                         "its keys"));
+}
+
+/* In the reverse order of the start.  Closing the store and the upstream answers what they
+ * still hold through the mailbox, which is why the engine goes last. */
+static int finish(struct service *service, enum rc rc)
+{
+    if (service->front)
+        http_front_quiesce(service->front);
+    http_front_free(service->front);
+    http_front_free(service->ops_front);
+    if (service->engine)
+        engine_close(service->engine);
+    upstream_free(service->upstream);
+    store_free(service->store);
+    if (service->loop)
+        (void)mailbox_run(event_loop_mailbox(service->loop));
+    ops_free(service->ops);
+    engine_free(service->engine);
+    if (service->loop) {
+        timers_stop(event_loop_timers(service->loop), &service->drain_end);
+        if (service->signals.watched)
+            event_loop_unwatch(service->loop, &service->signals);
+    }
+    if (service->signals.fd > 0)
+        (void)close(service->signals.fd);
+    event_loop_free(service->loop);
+    if (rc == OK)
+        return EX_OK;
+    return rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
+}
+
+int serve(struct config *config, const struct log *log)
+{
+    struct service service = {.config = config, .log = log};
+    enum rc rc = event_loop_new(&service.loop);
+    if (rc == OK)
+        rc = watch_signals(&service);
+    if (rc == OK)
+        rc = open_store(&service);
+    if (rc == OK)
+        rc = open_engine(&service);
+    if (rc == OK)
+        rc = open_fronts(&service);
+    if (rc == OK) {
+        log_start(&service);
+        run(&service);
+    }
+    return finish(&service, rc);
+}

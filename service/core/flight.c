@@ -1,0 +1,244 @@
+#include "core/flight.h"
+
+const char *flight_state_name(enum flight_state state)
+{
+    static const char *const names[FLIGHT_STATE_COUNT] = {
+#define X(name, word) [name] = word,
+        FLIGHT_STATE_TABLE(X)
+#undef X
+    };
+    return names[state];
+}
+
+void flight_init(struct flight *flight, const struct flight_params *params)
+{
+    *flight = (struct flight){.params = *params, .state = FLIGHT_NEW};
+}
+
+/* The one place where the state changes: each order leads to the state in which its completion
+ * is awaited. */
+static enum flight_order enter(struct flight *flight, enum flight_order order)
+{
+    switch (order) {
+    case FLIGHT_WAIT:
+    case FLIGHT_ABORT:
+        break;
+    case FLIGHT_LOOK_UP:
+        flight->state = FLIGHT_LOOKING_UP;
+        break;
+    case FLIGHT_CLAIM:
+        flight->state = FLIGHT_CLAIMING;
+        break;
+    case FLIGHT_CALL:
+        ASSERT(!flight->params.keyed || flight->call_in_hand);
+        flight->state = FLIGHT_CALLING;
+        flight->call_in_hand = false;
+        flight->output_began = false;
+        flight->attempts++;
+        break;
+    case FLIGHT_PAUSE:
+        flight->state = FLIGHT_PAUSING;
+        break;
+    case FLIGHT_COUNT:
+        flight->state = FLIGHT_COUNTING;
+        break;
+    case FLIGHT_COMPLETE:
+    case FLIGHT_FAIL:
+    case FLIGHT_RELEASE:
+        flight->state = FLIGHT_COMMITTING;
+        break;
+    case FLIGHT_ANSWER:
+        flight->state = FLIGHT_ENDED;
+        break;
+    }
+    return order;
+}
+
+/* The verdict stands: make it durable if there is a key, then answer. */
+static enum flight_order conclude(struct flight *flight, struct verdict verdict)
+{
+    flight->verdict = verdict;
+    if (!flight->params.keyed)
+        return enter(flight, FLIGHT_ANSWER);
+    switch (verdict.keep) {
+    case KEEP_ANSWER:
+        return enter(flight, FLIGHT_COMPLETE);
+    case KEEP_FAILURE:
+        return enter(flight, FLIGHT_FAIL);
+    case KEEP_NOTHING:
+        break;
+    }
+    return enter(flight, FLIGHT_RELEASE);
+}
+
+/* The flight never owned its key: nothing to make durable. */
+static enum flight_order refuse(struct flight *flight, struct verdict verdict)
+{
+    flight->verdict = verdict;
+    return enter(flight, FLIGHT_ANSWER);
+}
+
+enum flight_order flight_start(struct flight *flight)
+{
+    ASSERT(flight->state == FLIGHT_NEW);
+    return enter(flight, flight->params.keyed ? FLIGHT_LOOK_UP : FLIGHT_CALL);
+}
+
+/* The answer for a key that this flight cannot run. */
+static enum flight_order refuse_key(struct flight *flight, enum flight_key key)
+{
+    switch (key) {
+    case FLIGHT_KEY_ANSWERED:
+        return refuse(flight, (struct verdict){.body = VERDICT_STORED});
+    case FLIGHT_KEY_OTHER:
+        return refuse(flight, verdict_error(HTTP_ERROR_KEY_REUSED, NULL));
+    case FLIGHT_KEY_CORRUPT:
+        return refuse(flight, verdict_error(HTTP_ERROR_STORE_CORRUPT, NULL));
+    case FLIGHT_KEY_USED_UP:
+        return refuse(flight, verdict_error(HTTP_ERROR_PAID_CALLS_EXHAUSTED, NULL));
+    case FLIGHT_KEY_FREE:
+    case FLIGHT_KEY_TROUBLE:
+        break;
+    }
+    return refuse(flight, verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL));
+}
+
+enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key)
+{
+    ASSERT(flight->state == FLIGHT_LOOKING_UP);
+    if (key != FLIGHT_KEY_FREE)
+        return refuse_key(flight, key);
+    if (flight->stopping)
+        return enter(flight, FLIGHT_ANSWER);
+    return enter(flight, FLIGHT_CLAIM);
+}
+
+enum flight_order flight_on_claim(struct flight *flight, enum flight_key key)
+{
+    ASSERT(flight->state == FLIGHT_CLAIMING);
+    if (key != FLIGHT_KEY_FREE)
+        return refuse_key(flight, key);
+    flight->call_in_hand = true;
+    if (flight->stopping)
+        return conclude(flight, flight->verdict);
+    return enter(flight, FLIGHT_CALL);
+}
+
+enum flight_order flight_refuse(struct flight *flight, enum http_error why, const char *detail)
+{
+    ASSERT(flight->state == FLIGHT_NEW || flight->state == FLIGHT_CLAIMING);
+    return refuse(flight, verdict_error(why, detail));
+}
+
+void flight_on_output(struct flight *flight)
+{
+    ASSERT(flight->state == FLIGHT_CALLING);
+    flight->output_began = true;
+}
+
+enum flight_order flight_on_call_end(struct flight *flight,
+                                     const struct attempt_outcome *outcome,
+                                     struct retry_budget *budget, int64_t now_ms,
+                                     int64_t now_unix_s, uint64_t dice)
+{
+    ASSERT(flight->state == FLIGHT_CALLING);
+    flight->malformed += outcome->end == ATTEMPT_MALFORMED;
+    flight->call_in_hand = flight->params.keyed && !attempt_may_be_billed(outcome);
+    const struct retry_situation situation = {
+        .attempts = flight->attempts,
+        .malformed = flight->malformed,
+        .now_ms = now_ms,
+        .deadline_ms = flight->params.deadline_ms,
+        .now_unix_s = now_unix_s,
+        .dice = dice,
+    };
+    struct retry_decision decision =
+        retry_decide(&flight->params.retry, budget, outcome, &situation);
+    if (decision.verdict == RETRY_LATER) {
+        flight->pause_ms = decision.pause_ms;
+        return enter(flight, FLIGHT_PAUSE);
+    }
+    return conclude(flight, verdict_of(outcome, &decision, flight->params.key_is_ours));
+}
+
+enum flight_order flight_on_pause_end(struct flight *flight)
+{
+    ASSERT(flight->state == FLIGHT_PAUSING);
+    bool counted = !flight->params.keyed || flight->call_in_hand;
+    return enter(flight, counted ? FLIGHT_CALL : FLIGHT_COUNT);
+}
+
+enum flight_order flight_on_count(struct flight *flight, enum rc rc)
+{
+    ASSERT(flight->state == FLIGHT_COUNTING);
+    if (rc == E_LIMIT) {
+        struct verdict verdict = verdict_error(HTTP_ERROR_PAID_CALLS_EXHAUSTED, NULL);
+        verdict.keep = KEEP_FAILURE;
+        return conclude(flight, flight->stopping ? flight->verdict : verdict);
+    }
+    if (rc != OK)
+        return conclude(flight, verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL));
+    flight->call_in_hand = true;
+    if (flight->stopping)
+        return conclude(flight, flight->verdict);
+    return enter(flight, FLIGHT_CALL);
+}
+
+enum flight_order flight_on_commit(struct flight *flight, enum rc rc)
+{
+    ASSERT(flight->state == FLIGHT_COMMITTING);
+    flight->unstored = rc != OK;
+    return enter(flight, FLIGHT_ANSWER);
+}
+
+void flight_on_join(struct flight *flight, int64_t deadline_ms)
+{
+    if (deadline_ms > flight->params.deadline_ms)
+        flight->params.deadline_ms = deadline_ms;
+    if (deadline_ms > flight->params.ceiling_ms)
+        flight->params.ceiling_ms = deadline_ms;
+}
+
+int64_t flight_deadline_ms(const struct flight *flight, int64_t now_ms)
+{
+    return now_ms < flight->params.deadline_ms ? flight->params.deadline_ms
+                                               : flight->params.ceiling_ms;
+}
+
+enum flight_order flight_on_deadline(struct flight *flight, int64_t now_ms)
+{
+    bool producing = flight->output_began && flight->params.may_outlive;
+    if (producing && now_ms < flight->params.ceiling_ms)
+        return FLIGHT_WAIT;
+    return flight->state == FLIGHT_CALLING ? FLIGHT_ABORT : FLIGHT_WAIT;
+}
+
+enum flight_order flight_stop(struct flight *flight, enum http_error why, const char *detail)
+{
+    bool concluded = flight->state == FLIGHT_COMMITTING || flight->state == FLIGHT_ENDED;
+    if (concluded || flight->stopping)
+        return FLIGHT_WAIT;
+    flight->stopping = true;
+    flight->verdict = verdict_error(why, detail);
+    switch (flight->state) {
+    case FLIGHT_CALLING:
+        return FLIGHT_ABORT;
+    case FLIGHT_PAUSING:
+        return conclude(flight, flight->verdict);
+    case FLIGHT_NEW:
+    case FLIGHT_LOOKING_UP:
+    case FLIGHT_CLAIMING:
+    case FLIGHT_COUNTING:
+    case FLIGHT_COMMITTING:
+    case FLIGHT_ENDED:
+    case FLIGHT_STATE_COUNT:
+        break;
+    }
+    return FLIGHT_WAIT;
+}
+
+enum flight_order flight_on_stopped(struct flight *flight)
+{
+    ASSERT(flight->state == FLIGHT_CALLING && flight->stopping);
+    return conclude(flight, flight->verdict);
+}

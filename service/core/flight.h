@@ -1,0 +1,130 @@
+/* The life of a flight: one generation with all its upstream calls, from the look-up of its key
+ * to the answer of its waiters.
+ *
+ * Pure: events come in with the time and dice they need, and each returns the one order that
+ * the caller must carry out next; its completion is the next event.
+ *
+ *            keyed                 absent, released
+ *     NEW --------> LOOKING_UP -----------------------> CLAIMING --.  claimed, first call
+ * counted | keyless         | stored, mismatch, trouble       |       | |                 v | v
+ *      '-----------------|---------------------------------|--> CALLING <--------------.
+ *                        |                                 |    |  |  |  may pass      |
+ *                        |                                 |    |  |  '-----> PAUSING -+ free
+ * call |              keyless: ended     |    |  |             |     | in hand, |
+ * .----------------------------|----'  | keyed:      v     | or keyless v    v |       | ended
+ * COUNTING-' ENDED <----------------------------'       v             |
+ *                          ^-------------------------------- COMMITTING <--------' used up,
+ * trouble
+ *
+ * | state      | what holds                                             | left by |
+ * |------------|--------------------------------------------------------|-----------------------|
+ * | NEW        | nothing was done                                       | start | | LOOKING_UP
+ * | the store is asked for the key; joins are possible     | on_lookup             | | CLAIMING
+ * | claim and first counted call are being made durable    | on_claim              | | CALLING
+ * | a call runs; keyed: it is counted                      | on_call_end, on_deadline | |
+ * PAUSING    | back-off; keyed: a free call may be in hand            | on_pause_end,
+ * on_deadline | | COUNTING   | one more paid call is being made durable               |
+ * on_count              | | COMMITTING | the verdict stands and is being made durable |
+ * on_commit             | | ENDED      | the verdict stands; waiters get it | - |
+ *
+ * Thread: the loop. */
+#ifndef CORE_FLIGHT_H
+#define CORE_FLIGHT_H
+
+#include "core/verdict.h"
+
+#define FLIGHT_STATE_TABLE(X)                                                                  \
+    X(FLIGHT_NEW, "new")                                                                       \
+    X(FLIGHT_LOOKING_UP, "looking_up")                                                         \
+    X(FLIGHT_CLAIMING, "claiming")                                                             \
+    X(FLIGHT_CALLING, "calling")                                                               \
+    X(FLIGHT_PAUSING, "pausing")                                                               \
+    X(FLIGHT_COUNTING, "counting")                                                             \
+    X(FLIGHT_COMMITTING, "committing")                                                         \
+    X(FLIGHT_ENDED, "ended")
+
+enum flight_state {
+#define X(name, word) name,
+    FLIGHT_STATE_TABLE(X)
+#undef X
+        FLIGHT_STATE_COUNT
+};
+
+const char *flight_state_name(enum flight_state state);
+
+enum flight_order {
+    FLIGHT_WAIT,     /* nothing now; an event that is under way comes */
+    FLIGHT_LOOK_UP,  /* ask the store for the key, then flight_on_lookup */
+    FLIGHT_CLAIM,    /* claim the key and count the first call, then flight_on_claim */
+    FLIGHT_CALL,     /* call upstream, then flight_on_call_end */
+    FLIGHT_PAUSE,    /* wait flight.pause_ms, then flight_on_pause_end */
+    FLIGHT_COUNT,    /* count one more paid call, then flight_on_count */
+    FLIGHT_ABORT,    /* end the running call; its end is then ATTEMPT_DEADLINE */
+    FLIGHT_COMPLETE, /* store the answer, then flight_on_commit */
+    FLIGHT_FAIL,     /* store the paid failure, then flight_on_commit */
+    FLIGHT_RELEASE,  /* release the key, give a call_in_hand back, then flight_on_commit */
+    FLIGHT_ANSWER,   /* the flight ended: answer all waiters with flight.verdict */
+};
+
+/* What the store says of the key. */
+enum flight_key {
+    FLIGHT_KEY_FREE,     /* absent, or released with this fingerprint: it can be claimed */
+    FLIGHT_KEY_ANSWERED, /* DONE or FAILED with this fingerprint */
+    FLIGHT_KEY_OTHER,    /* another fingerprint */
+    FLIGHT_KEY_CORRUPT,  /* answered, but the body does not match its checksum */
+    FLIGHT_KEY_USED_UP,  /* released, and no paid calls are left */
+    FLIGHT_KEY_TROUBLE,  /* the store failed, or somebody else runs this key */
+};
+
+struct flight_params {
+    bool keyed;
+    bool key_is_ours; /* the upstream credential is the operator's */
+    bool may_outlive; /* goes on past the deadline while it produces output */
+    struct retry_params retry;
+    int64_t deadline_ms; /* no call starts after it */
+    int64_t ceiling_ms;  /* no call goes on after it */
+};
+
+struct flight {
+    struct flight_params params;
+    enum flight_state state;
+    struct verdict verdict; /* from COMMITTING on */
+    bool unstored;          /* the answer could not be made durable */
+    unsigned attempts;      /* calls made so far */
+    unsigned malformed;     /* of these, ended ATTEMPT_MALFORMED */
+    bool call_in_hand;      /* a counted call that cannot have been billed */
+    bool output_began;      /* in the running call */
+    bool stopping;          /* flight_stop was called; the verdict is set */
+    int64_t pause_ms;       /* of the last FLIGHT_PAUSE */
+};
+
+void flight_init(struct flight *flight, const struct flight_params *params);
+/* The first event. */
+enum flight_order flight_start(struct flight *flight);
+enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key);
+enum flight_order flight_on_claim(struct flight *flight, enum flight_key key);
+void flight_on_output(struct flight *flight);
+/* Admission refused it, before anything was claimed or called: in NEW or CLAIMING. */
+enum flight_order flight_refuse(struct flight *flight, enum http_error why, const char *detail);
+/* The running call ended; `budget` is its upstream's.  `outcome` is only read. */
+enum flight_order flight_on_call_end(struct flight *flight,
+                                     const struct attempt_outcome *outcome,
+                                     struct retry_budget *budget, int64_t now_ms,
+                                     int64_t now_unix_s, uint64_t dice);
+enum flight_order flight_on_pause_end(struct flight *flight);
+/* OK: counted.  E_LIMIT: no paid calls left.  Else: store trouble. */
+enum flight_order flight_on_count(struct flight *flight, enum rc rc);
+/* The verdict is durable, or `rc` says why not. */
+enum flight_order flight_on_commit(struct flight *flight, enum rc rc);
+/* Another request waits for this flight, until deadline_ms. */
+void flight_on_join(struct flight *flight, int64_t deadline_ms);
+/* When flight_on_deadline must be called next: the deadline, or the ceiling once it was passed.
+ */
+int64_t flight_deadline_ms(const struct flight *flight, int64_t now_ms);
+enum flight_order flight_on_deadline(struct flight *flight, int64_t now_ms);
+/* Give it up now, for a reason of ours (draining is over, nobody may collect a keyless answer).
+ * FLIGHT_ABORT: end the running call, then call flight_on_stopped. */
+enum flight_order flight_stop(struct flight *flight, enum http_error why, const char *detail);
+enum flight_order flight_on_stopped(struct flight *flight);
+
+#endif

@@ -1,0 +1,245 @@
+#include "io/upstream_internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+enum {
+    EVENTS_PER_ROUND = 256,
+    IDLE_CALLS_MAX = 64 /* a pooled handle keeps its buffers */
+};
+
+struct call *upstream_thread_take_call(struct upstream_thread *thread)
+{
+    struct list *first = list_pop(&thread->idle);
+    if (!first)
+        return upstream_call_new(thread);
+    thread->idle_count--;
+    return CONTAINER_OF(first, struct call, link);
+}
+
+void upstream_thread_put_call(struct upstream_thread *thread, struct call *call)
+{
+    list_remove(&call->link);
+    if (thread->idle_count == IDLE_CALLS_MAX) {
+        upstream_call_free(call);
+        return;
+    }
+    list_append(&thread->idle, &call->link);
+    thread->idle_count++;
+}
+
+/* ---- libcurl's two wishes: sockets to watch, and a time to be called */
+
+static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *watched)
+{
+    (void)easy;
+    struct upstream_thread *thread = user;
+    struct epoll_event event = {.data.fd = fd};
+    if (what == CURL_POLL_REMOVE) {
+        /* Fails when libcurl has closed it already, which removed it as well. */
+        (void)epoll_ctl(thread->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        return 0;
+    }
+    if (what & CURL_POLL_IN)
+        event.events |= EPOLLIN;
+    if (what & CURL_POLL_OUT)
+        event.events |= EPOLLOUT;
+    int failed =
+        epoll_ctl(thread->epoll_fd, watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
+    if (failed && errno == (watched ? ENOENT : EEXIST))
+        failed =
+            epoll_ctl(thread->epoll_fd, watched ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event);
+    if (failed)
+        return -1;
+    (void)curl_multi_assign(thread->multi, fd, thread);
+    return 0;
+}
+
+static int call_me_in(CURLM *multi, long timeout_ms, void *user)
+{
+    (void)multi;
+    struct upstream_thread *thread = user;
+    thread->curl_due_ms =
+        timeout_ms < 0 ? TIMERS_NEVER : upstream_later(upstream_clock_ms(), timeout_ms);
+    return 0;
+}
+
+static void socket_ready(struct upstream_thread *thread, const struct epoll_event *event)
+{
+    int what = 0;
+    int running;
+    if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) /* reading tells what is wrong */
+        what |= CURL_CSELECT_IN;
+    if (event->events & EPOLLOUT)
+        what |= CURL_CSELECT_OUT;
+    (void)curl_multi_socket_action(thread->multi, event->data.fd, what, &running);
+}
+
+static void finish_calls(struct upstream_thread *thread)
+{
+    int left;
+    CURLMsg *message;
+    while ((message = curl_multi_info_read(thread->multi, &left))) {
+        char *call = NULL;
+        CURLcode code = message->data.result; /* the message goes with the handle */
+        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
+        if (message->msg == CURLMSG_DONE)
+            upstream_call_finished((struct call *)(void *)call, code);
+    }
+}
+
+/* ---- the thread */
+
+static int wait_ms(const struct upstream_thread *thread)
+{
+    int64_t due = timers_next_ms(&thread->timers);
+    if (thread->curl_due_ms < due)
+        due = thread->curl_due_ms;
+    if (due == TIMERS_NEVER)
+        return -1;
+    int64_t wait = due - upstream_clock_ms();
+    if (wait <= 0)
+        return 0;
+    return wait < INT_MAX ? (int)wait : INT_MAX;
+}
+
+static void round_trip(struct upstream_thread *thread)
+{
+    struct epoll_event events[EVENTS_PER_ROUND];
+    int running;
+    int count = epoll_wait(thread->epoll_fd, events, EVENTS_PER_ROUND, wait_ms(thread));
+    ASSERT(count >= 0 || errno == EINTR);
+    thread->now_ms = upstream_clock_ms();
+    bool ordered = false;
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.fd == thread->orders.fd)
+            ordered = true;
+        else
+            socket_ready(thread, &events[i]);
+    }
+    if (thread->curl_due_ms <= thread->now_ms) {
+        thread->curl_due_ms = TIMERS_NEVER;
+        (void)curl_multi_socket_action(thread->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+    finish_calls(thread);
+    timers_run(&thread->timers, thread->now_ms);
+    if (ordered)
+        (void)mailbox_run(&thread->orders);
+    upstream_gates_release(thread);
+}
+
+static void *run(void *user)
+{
+    struct upstream_thread *thread = user;
+    while (!thread->stopping)
+        round_trip(thread);
+    while (!list_is_empty(&thread->calls))
+        upstream_call_abort(CONTAINER_OF(thread->calls.next, struct call, link),
+                            ATTEMPT_NO_RESOURCES);
+    upstream_gates_release(thread);
+    return NULL;
+}
+
+static void stop(struct message *message)
+{
+    CONTAINER_OF(message, struct upstream_thread, stop_order)->stopping = true;
+}
+
+static enum rc open_multi(struct upstream_thread *thread)
+{
+    thread->multi = curl_multi_init();
+    if (!thread->multi)
+        return E_NOMEM;
+    CURLM *multi = thread->multi;
+    long connections_max = thread->settings->connections_max;
+    bool fine = curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, watch_socket) == CURLM_OK;
+    fine &= curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, thread) == CURLM_OK;
+    fine &= curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, call_me_in) == CURLM_OK;
+    fine &= curl_multi_setopt(multi, CURLMOPT_TIMERDATA, thread) == CURLM_OK;
+    /* Left alone it follows the number of handles, and closes what could be used again. */
+    fine &= curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, connections_max) == CURLM_OK;
+    return fine ? OK : E_NOMEM;
+}
+
+static enum rc open_epoll(struct upstream_thread *thread)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = thread->orders.fd};
+    thread->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (thread->epoll_fd < 0 ||
+        epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, thread->orders.fd, &event) != 0)
+        return E_IO;
+    return OK;
+}
+
+/* Signals are the loop's.  That blocks SIGPIPE here too, which libcurl leaves to us when it may
+ * use no signals, and OpenSSL's writes can raise. */
+static enum rc launch(struct upstream_thread *thread)
+{
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&thread->id, NULL, run, thread);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed ? E_IO : OK;
+}
+
+/* Everything but the running thread itself. */
+static void discard(struct upstream_thread *thread)
+{
+    struct list *idle;
+    while ((idle = list_pop(&thread->idle)))
+        upstream_call_free(CONTAINER_OF(idle, struct call, link));
+    if (thread->multi)
+        (void)curl_multi_cleanup(thread->multi);
+    timers_done(&thread->timers);
+    if (thread->epoll_fd >= 0)
+        (void)close(thread->epoll_fd);
+    mailbox_done(&thread->orders);
+    free(thread);
+}
+
+enum rc upstream_thread_new(const struct upstream_settings *settings,
+                            struct upstream_thread **ret)
+{
+    struct upstream_thread *thread = calloc(1, sizeof *thread);
+    if (!thread)
+        return E_NOMEM;
+    thread->settings = settings;
+    thread->epoll_fd = -1;
+    thread->curl_due_ms = TIMERS_NEVER;
+    thread->stop_order.run = stop;
+    list_init(&thread->calls);
+    list_init(&thread->idle);
+    list_init(&thread->gates);
+    timers_init(&thread->timers);
+    enum rc rc = mailbox_init(&thread->orders);
+    if (rc != OK) {
+        free(thread);
+        return rc;
+    }
+    rc = open_multi(thread);
+    if (rc == OK)
+        rc = open_epoll(thread);
+    if (rc == OK)
+        rc = launch(thread);
+    if (rc != OK) {
+        discard(thread);
+        return rc;
+    }
+    *ret = thread;
+    return OK;
+}
+
+void upstream_thread_free(struct upstream_thread *thread)
+{
+    if (!thread)
+        return;
+    mailbox_post(&thread->orders, &thread->stop_order);
+    int joined = pthread_join(thread->id, NULL);
+    ASSERT(joined == 0);
+    discard(thread);
+}

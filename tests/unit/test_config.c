@@ -1,0 +1,591 @@
+#include "test.h"
+#include "config_fixture.h"
+
+/* ---- without a file */
+
+TEST(config, without_a_file_both_providers_exist_and_pass_credentials_through)
+{
+    FIXTURE(f);
+    assert_int_equal(fixture_load(&f), OK);
+    assert_string_equal(fixture_problems(&f), "");
+    assert_int_equal(f.config->upstream_count, 2);
+    assert_span_equal(f.config->upstreams[0].name, "openai");
+    assert_span_equal(f.config->upstreams[0].base_url, "https://api.openai.com/v1");
+    assert_int_equal(f.config->upstreams[0].provider, PROVIDER_OPENAI);
+    assert_int_equal(f.config->upstreams[0].auth, AUTH_BEARER);
+    assert_null(f.config->upstreams[0].api_key.p);
+    assert_span_equal(f.config->upstreams[1].name, "anthropic");
+    assert_span_equal(f.config->upstreams[1].base_url, "https://api.anthropic.com");
+    assert_int_equal(f.config->upstreams[1].provider, PROVIDER_ANTHROPIC);
+    assert_int_equal(f.config->upstreams[1].auth, AUTH_X_API_KEY);
+    assert_ptr_equal(f.config->routes[API_CHAT].upstream, &f.config->upstreams[0]);
+    assert_ptr_equal(f.config->routes[API_RESPONSES].upstream, &f.config->upstreams[0]);
+    assert_ptr_equal(f.config->routes[API_MESSAGES].upstream, &f.config->upstreams[1]);
+    assert_ptr_equal(f.config->routes[API_SIMPLE].upstream, &f.config->upstreams[0]);
+    assert_int_equal(f.config->routes[API_SIMPLE].api, API_CHAT);
+    assert_int_equal(f.config->client_count, 0);
+}
+
+TEST(config, the_defaults_are_those_of_the_manual)
+{
+    FIXTURE(f);
+    assert_int_equal(fixture_load(&f), OK);
+    const struct config *c = f.config;
+    const struct config_upstream *up = &c->upstreams[0];
+    assert_int_equal(c->listen.count, 2);
+    assert_span_equal(c->listen.items[0], "127.0.0.1:8080");
+    assert_span_equal(c->listen.items[1], "[::1]:8080");
+    assert_null(c->ops_listen.p);
+    assert_false(c->ops_token_set);
+    assert_false(c->open);
+    assert_int_equal(c->upstream_threads, 1);
+    assert_int_equal(c->drain_ms, 660000);
+    assert_int_equal(c->log_level, LOG_LEVEL_INFO);
+    assert_int_equal(c->log_format, LOG_FORMAT_JSON);
+    assert_int_equal(up->connect_timeout_ms, 5000);
+    assert_int_equal(up->first_event_timeout_ms, 300000);
+    assert_int_equal(up->idle_timeout_ms, 120000);
+    assert_int_equal(up->attempts_max, 3);
+    assert_int_equal(up->backoff_base_ms, 1000);
+    assert_int_equal(up->backoff_max_ms, 30000);
+    assert_true(up->retry_budget_ratio == 0.2);
+    assert_int_equal(up->include_usage, INCLUDE_USAGE_AUTO);
+    assert_span_equal(up->max_tokens_field, "max_completion_tokens");
+    assert_int_equal(up->flights_max, 500);
+    assert_null(up->proxy.p);
+    assert_null(up->ca_file.p);
+}
+
+TEST(config, the_default_limits_are_those_of_the_manual)
+{
+    FIXTURE(f);
+    assert_int_equal(fixture_load(&f), OK);
+    const struct config_idempotency *i = &f.config->idempotency;
+    const struct config_limits *l = &f.config->limits;
+    assert_int_equal(i->ttl_ms, 86400000);
+    assert_int_equal(i->error_ttl_ms, 300000);
+    assert_int_equal(i->result_url_ttl_ms, 3600000);
+    assert_int_equal(i->paid_calls_max, 4);
+    assert_int_equal(i->waiters_max, 64);
+    assert_int_equal(i->orphan_grace_ms, 30000);
+    assert_int_equal(i->adopt_window_ms, 300000);
+    assert_int_equal(i->on_interrupted, ON_INTERRUPTED_RETRY);
+    assert_int_equal(i->on_store_error, ON_STORE_ERROR_REFUSE);
+    assert_int_equal(l->deadline_ms, 590000);
+    assert_int_equal(l->deadline_max_ms, 3600000);
+    assert_int_equal(l->flight_max_ms, 1800000);
+    assert_int_equal(l->keepalive_ms, 75000);
+    assert_int_equal(l->request_timeout_ms, 30000);
+    assert_int_equal(l->request_bytes_per_s_min, 16384);
+    assert_int_equal(l->reply_bytes_per_s_min, 65536);
+    assert_int_equal(l->body_bytes_max, 33554432);
+    assert_int_equal(l->header_bytes_max, 16384);
+    assert_int_equal(l->event_bytes_max, 33554432);
+    assert_int_equal(l->answer_bytes_max, 33554432);
+    assert_int_equal(l->memory_bytes_max, 1073741824);
+    assert_int_equal(l->flights_max, 2000);
+    assert_int_equal(l->queue_max, 1000);
+    assert_int_equal(l->queue_ms, 30000);
+    assert_int_equal(l->connections_max, 20000);
+    assert_int_equal(l->store_bytes_max, 0);
+    assert_int_equal(l->store_free_bytes_min, 268435456);
+}
+
+TEST(config, a_route_has_the_edge_defaults_of_the_manual)
+{
+    FIXTURE(f);
+    assert_int_equal(fixture_load(&f), OK);
+    const struct config_route *route = &f.config->routes[API_CHAT];
+    assert_int_equal(route->edge, EDGE_WAIT);
+    assert_int_equal(route->hold_ms, 50000);
+    assert_int_equal(route->heartbeat_after_ms, 20000);
+    assert_int_equal(route->beat_ms, 12000);
+    assert_int_equal(route->hops_max, 9);
+    assert_int_equal(route->conflict_status, 0);
+    assert_int_equal(route->adopt, ADOPT_SDK);
+    assert_int_equal(f.config->routes[API_SIMPLE].adopt, ADOPT_ANY);
+    assert_int_equal(route->on_disconnect, ON_DISCONNECT_AUTO);
+    assert_false(route->require_key);
+    assert_int_equal(route->store, ANSWER_STORE_DISK);
+    assert_int_equal(route->deadline_ms, 590000);
+}
+
+TEST(config, keys_and_base_urls_come_from_the_providers_own_variables)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "OPENAI_API_KEY", "sk-1");
+    fixture_set(f.variables, "OPENAI_BASE_URL", "http://gpu:8000/v1/");
+    fixture_set(f.variables, "ANTHROPIC_API_KEY", "sk-2");
+    fixture_set(f.variables, "ANTHROPIC_BASE_URL", "https://other.example");
+    fixture_set(f.variables, "UNSTREAM_ANTHROPIC_BASE_URL",
+                "https://gateway.example/anthropic//");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_string_equal(fixture_problems(&f), "");
+    assert_span_equal(f.config->upstreams[0].api_key, "sk-1");
+    assert_span_equal(f.config->upstreams[0].base_url, "http://gpu:8000/v1");
+    assert_span_equal(f.config->upstreams[1].api_key, "sk-2");
+    assert_span_equal(f.config->upstreams[1].base_url, "https://gateway.example/anthropic");
+}
+
+TEST(config, an_empty_variable_is_as_good_as_none)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "OPENAI_API_KEY", "");
+    fixture_set(f.variables, "UNSTREAM_LISTEN", "");
+    fixture_set(f.variables, "UNSTREAM_TOKEN", "");
+    fixture_set(f.variables, "UNSTREAM_CONFIG", "");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_null(f.config->upstreams[0].api_key.p);
+    assert_int_equal(f.config->listen.count, 2);
+}
+
+TEST(config, the_simple_route_prefers_the_provider_whose_key_is_set)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "ANTHROPIC_API_KEY", "sk-2");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_span_equal(f.config->routes[API_SIMPLE].upstream->name, "anthropic");
+    assert_int_equal(f.config->routes[API_SIMPLE].api, API_MESSAGES);
+}
+
+TEST(config, a_base_url_that_looks_wrong_is_warned_about)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "OPENAI_BASE_URL", "https://gpu.example");
+    fixture_set(f.variables, "ANTHROPIC_BASE_URL", "https://api.anthropic.com/v1");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_string_equal(
+        fixture_problems(&f),
+        "environment: OPENAI_BASE_URL: has no /v1; the base URL of an OpenAI SDK ends in /v1\n"
+        "environment: ANTHROPIC_BASE_URL: ends in /v1; Anthropic's SDK and unstream add /v1 "
+        "themselves\n");
+}
+
+TEST(config, a_clients_base_url_that_points_back_to_unstream_is_warned_about)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "OPENAI_BASE_URL", "http://localhost:8080/v1");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_string_equal(fixture_problems(&f),
+                        "environment: OPENAI_BASE_URL: is an address unstream itself listens "
+                        "on; requests would go round in circles\n");
+}
+
+TEST(config, a_base_url_that_is_none_is_refused)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "OPENAI_BASE_URL", "api.openai.com/v1");
+    assert_int_equal(fixture_load(&f), E_INVALID);
+    assert_string_equal(fixture_problems(&f),
+                        "environment: OPENAI_BASE_URL: must begin with https:// or http://\n");
+}
+
+TEST(config, listen_is_a_list_with_commas_or_blanks)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "UNSTREAM_LISTEN", " 127.0.0.1:1, unix:/run/u.sock\t[::1]:2 ");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_int_equal(f.config->listen.count, 3);
+    assert_span_equal(f.config->listen.items[0], "127.0.0.1:1");
+    assert_span_equal(f.config->listen.items[1], "unix:/run/u.sock");
+    assert_span_equal(f.config->listen.items[2], "[::1]:2");
+}
+
+TEST(config, sixteen_listeners_are_fine_and_seventeen_are_not)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "UNSTREAM_LISTEN",
+                "[::1]:1 [::1]:2 [::1]:3 [::1]:4 [::1]:5 [::1]:6 [::1]:7 [::1]:8 [::1]:9 "
+                "[::1]:10 [::1]:11 [::1]:12 [::1]:13 [::1]:14 [::1]:15 [::1]:16");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_int_equal(f.config->listen.count, 16);
+    fixture_set(f.variables, "UNSTREAM_LISTEN",
+                "[::1]:1 [::1]:2 [::1]:3 [::1]:4 [::1]:5 [::1]:6 [::1]:7 [::1]:8 [::1]:9 "
+                "[::1]:10 [::1]:11 [::1]:12 [::1]:13 [::1]:14 [::1]:15 [::1]:16 [::1]:17");
+    assert_int_equal(fixture_load(&f), E_INVALID);
+    assert_string_equal(fixture_problems(&f),
+                        "environment: UNSTREAM_LISTEN: has over 16 addresses\n");
+}
+
+TEST(config, the_command_line_wins_over_the_environment)
+{
+    FIXTURE(f);
+    struct span listen = SPAN("127.0.0.1:9");
+    fixture_set(f.variables, "UNSTREAM_LISTEN", "127.0.0.1:1");
+    fixture_set(f.variables, "UNSTREAM_STORE", "sqlite:/from/environment");
+    f.arguments.listen = (struct span_list){&listen, 1};
+    f.arguments.store = SPAN("sqlite:/from/command/line");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_int_equal(f.config->listen.count, 1);
+    assert_span_equal(f.config->listen.items[0], "127.0.0.1:9");
+    assert_span_equal(f.config->store, "sqlite:/from/command/line");
+}
+
+TEST(config, the_store_is_in_the_state_directory)
+{
+    FIXTURE(f);
+    assert_int_equal(fixture_load(&f), OK);
+    assert_span_equal(f.config->store, "sqlite:/home/u/.local/state/unstream/unstream.db");
+    fixture_set(f.variables, "XDG_STATE_HOME", "/state");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_span_equal(f.config->store, "sqlite:/state/unstream/unstream.db");
+    fixture_set(f.variables, "STATE_DIRECTORY", "/var/lib/unstream:/var/lib/other");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_span_equal(f.config->store, "sqlite:/var/lib/unstream/unstream.db");
+    fixture_set(f.variables, "UNSTREAM_STORE", "sqlite:here.db");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_span_equal(f.config->store, "sqlite:here.db");
+}
+
+TEST(config, a_store_that_is_no_file_is_refused)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "UNSTREAM_STORE", "postgres://db");
+    assert_int_equal(fixture_load(&f), E_INVALID);
+    assert_string_equal(
+        fixture_problems(&f),
+        "environment: UNSTREAM_STORE: must be sqlite: and the path of a file, "
+        "such as sqlite:/var/lib/unstream/unstream.db, not \"postgres://db\"\n");
+    fixture_set(f.variables, "UNSTREAM_STORE", "sqlite::memory:");
+    assert_int_equal(fixture_load(&f), E_INVALID);
+    fixture_set(f.variables, "UNSTREAM_STORE", "sqlite:");
+    assert_int_equal(fixture_load(&f), E_INVALID);
+}
+
+TEST(config, open_is_1_or_0_and_nothing_else)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "UNSTREAM_OPEN", "1");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_true(f.config->open);
+    fixture_set(f.variables, "UNSTREAM_OPEN", "0");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_false(f.config->open);
+    fixture_set(f.variables, "UNSTREAM_OPEN", "yes");
+    assert_int_equal(fixture_load(&f), E_INVALID);
+    assert_string_equal(fixture_problems(&f),
+                        "environment: UNSTREAM_OPEN: must be 1 (whoever reaches a listener may "
+                        "use the configured api_key) or 0\n");
+}
+
+TEST(config, a_token_is_one_client_named_default)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "UNSTREAM_TOKEN", "abc");
+    fixture_set(f.variables, "OPENAI_API_KEY", "sk-1");
+    fixture_set(f.variables, "ANTHROPIC_API_KEY", "sk-2");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_string_equal(fixture_problems(&f), "");
+    assert_int_equal(f.config->client_count, 1);
+    assert_span_equal(f.config->clients[0].name, "default");
+    struct digest abc; /* FIPS 180-2, appendix B.1 */
+    assert_true(digest_from_hex(
+        SPAN("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"), &abc));
+    assert_true(digest_eq(&f.config->clients[0].token_sha256, &abc));
+}
+
+TEST(config, with_a_token_only_providers_with_a_key_of_ours_are_routed)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "UNSTREAM_TOKEN", "abc");
+    fixture_set(f.variables, "OPENAI_API_KEY", "sk-1");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_string_equal(fixture_problems(&f),
+                        "environment: the route /v1/messages has no upstream and answers 404; "
+                        "set ANTHROPIC_API_KEY\n");
+    assert_non_null(f.config->routes[API_CHAT].upstream);
+    assert_null(f.config->routes[API_MESSAGES].upstream);
+    assert_span_equal(f.config->routes[API_MESSAGES].remedy, "set ANTHROPIC_API_KEY");
+    assert_span_equal(f.config->routes[API_SIMPLE].upstream->name, "openai");
+}
+
+TEST(config, a_token_without_any_key_is_refused)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "UNSTREAM_TOKEN", "abc");
+    assert_int_equal(fixture_load(&f), E_INVALID);
+    assert_string_equal(fixture_problems(&f),
+                        "environment: UNSTREAM_TOKEN: clients have tokens of their own, which "
+                        "must not be passed on: set OPENAI_API_KEY or ANTHROPIC_API_KEY\n");
+}
+
+/* ---- the file as a text */
+
+TEST(config, an_empty_file_is_the_zero_configuration)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "OPENAI_API_KEY", "sk-1");
+    assert_warns(&f, "{}", "");
+    assert_span_equal(f.config->upstreams[0].api_key, "sk-1");
+    assert_int_equal(f.config->listen.count, 2);
+}
+
+TEST(config, the_file_is_named_by_the_command_line_or_the_environment)
+{
+    FIXTURE(f);
+    fixture_set(f.files, "/etc/a.json", "{\"upstream_threads\": 2}");
+    fixture_set(f.files, "/etc/b.json", "{\"upstream_threads\": 3}");
+    fixture_set(f.variables, "UNSTREAM_CONFIG", "/etc/a.json");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_int_equal(f.config->upstream_threads, 2);
+    f.arguments.file = SPAN("/etc/b.json");
+    assert_int_equal(fixture_load(&f), OK);
+    assert_int_equal(f.config->upstream_threads, 3);
+}
+
+TEST(config, a_file_that_is_not_there_is_refused)
+{
+    FIXTURE(f);
+    f.arguments.file = SPAN("/etc/none.json");
+    assert_int_equal(fixture_load(&f), E_INVALID);
+    assert_string_equal(fixture_problems(&f),
+                        "/etc/none.json: the configuration cannot be read: not found\n");
+}
+
+TEST(config, comments_are_taken_out_but_not_from_strings)
+{
+    FIXTURE(f);
+    assert_warns(&f,
+                 "// head\n"
+                 "{ // \"listen\": 1\n"
+                 "  \"$schema\": \"https://x.example/s.json\", // a \" quote\n"
+                 "  \"store\": \"sqlite:/a//b\\\"//c\" // end\n"
+                 "}\n// tail",
+                 "");
+    assert_span_equal(f.config->store, "sqlite:/a//b\"//c");
+}
+
+TEST(config, a_syntax_error_names_line_and_column)
+{
+    FIXTURE(f);
+    assert_refused(&f, "{\n  // comment\n  \"open\": tru\n}",
+                   "unstream.json: line 3, column 11: a value was expected\n");
+    assert_refused(&f, "", "unstream.json: line 1, column 1: the text ends too early\n");
+    assert_refused(&f, "[]", "unstream.json: line 1, column 1: an object was expected\n");
+    assert_refused(&f, "{} x",
+                   "unstream.json: line 1, column 4: something follows the JSON text\n");
+    assert_refused(&f, "{\"store\": \"a\\u0000b\"}",
+                   "unstream.json: line 1, column 13: no value may hold a NUL\n");
+    assert_refused(&f, "{ /* no */ }",
+                   "unstream.json: line 1, column 3: a member name in double quotes was "
+                   "expected\n");
+}
+
+TEST(config, a_byte_order_mark_does_no_harm)
+{
+    FIXTURE(f);
+    assert_warns(&f, "\xEF\xBB\xBF{}", "");
+}
+
+TEST(config, a_key_that_stands_twice_is_refused)
+{
+    FIXTURE(f);
+    assert_refused(&f,
+                   "{\"open\": false, \"limits\": {\"queue_max\": 1000, \"queue_max\": 1000},"
+                   " \"op\\u0065n\": true}",
+                   "unstream.json: open: stands twice; remove one of them\n"
+                   "unstream.json: limits.queue_max: stands twice; remove one of them\n");
+}
+
+TEST(config, keys_differ_by_case)
+{
+    FIXTURE(f);
+    assert_refused(&f, "{\"Open\": true}",
+                   "unstream.json: Open: unknown key, did you mean \"open\"?\n");
+}
+
+TEST(config, all_mistakes_are_told_at_once)
+{
+    FIXTURE(f);
+    assert_refused(
+        &f,
+        "{\"lissten\": [], \"open\": 1, \"upstream_threads\": 0, \"flights_max\": 5,\n"
+        " \"upstreams\": {\"openai\": {\"timeout_s\": 5, \"attempts_max\": \"3\", "
+        "\"base_url\": \"ftp://x\", \"provider\": \"opnai\"},\n"
+        "  \"b d\": {}, \"c\": 7},\n"
+        " \"limits\": {\"deadline_ms\": 5, \"queue_max\": 1.5}, \"qqqqqqqqq\": 1,\n"
+        " \"routes\": {\"/v1/message\": {}, \"/v1/responses\": {\"upstream\": \"opnai\"}},\n"
+        " \"log\": \"info\", \"clients\": [{\"name\": \"a\"}]}",
+        "unstream.json: lissten: unknown key, did you mean \"listen\"?\n"
+        "unstream.json: open: must be true or false, not a number\n"
+        "unstream.json: upstream_threads: must be a whole number from 1 to 64, not 0\n"
+        "unstream.json: flights_max: unknown key here; it belongs in upstreams.NAME\n"
+        "unstream.json: qqqqqqqqq: unknown key; remove it (--print-config shows all keys)\n"
+        "unstream.json: limits.deadline_ms: unknown key, did you mean \"deadline_s\"?\n"
+        "unstream.json: limits.queue_max: must be a whole number, not 1.5\n"
+        "unstream.json: log: must be an object\n"
+        "unstream.json: clients[0]: needs \"token_sha256\": SHA-256 of the client's token, 64 "
+        "hexadecimal digits.\n"
+        "unstream.json: upstreams.openai.timeout_s: unknown key, did you mean "
+        "\"idle_timeout_s\"?\n"
+        "unstream.json: upstreams.openai.attempts_max: must be a whole number, not a string\n"
+        "unstream.json: upstreams.openai.provider: must be one of openai|anthropic, not "
+        "\"opnai\", did you mean \"openai\"?\n"
+        "unstream.json: upstreams.openai.base_url: must begin with https:// or http://\n"
+        "unstream.json: upstreams.\"b d\": a name has 1 to 64 letters, digits and . _ -\n"
+        "unstream.json: upstreams.\"b d\": needs \"base_url\", such as "
+        "\"https://api.openai.com/v1\"\n"
+        "unstream.json: upstreams.c: must be an object such as {\"base_url\": "
+        "\"https://api.openai.com/v1\"}\n"
+        "unstream.json: routes.\"/v1/message\": unknown route, did you mean "
+        "\"/v1/messages\"?\n"
+        "unstream.json: routes.\"/v1/responses\".upstream: there is no upstream \"opnai\" in "
+        "\"upstreams\", did you mean \"openai\"?\n"
+        "unstream.json: clients: clients have tokens of their own, which must not be passed "
+        "on: set upstreams.openai.api_key, or switch its routes off with \"/path\": false\n");
+}
+
+/* ---- values */
+
+TEST(config, a_dollar_takes_a_variable_and_an_at_sign_a_file)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "KEY", "sk-$literal");
+    fixture_set(f.files, "/run/secrets/key", "sk-file\r\n\n");
+    assert_warns(&f,
+                 "{\"upstreams\": {"
+                 "\"a\": {\"base_url\": \"https://a/v1\", \"provider\": \"openai\", "
+                 "\"api_key\": \"$KEY\", \"headers\": {\"X-A\": \"$$KEY\", \"X-B\": \"@b\", "
+                 "\"X-C\": \"@@/c\"}},"
+                 "\"b\": {\"base_url\": \"https://b/v1\", \"provider\": \"openai\", "
+                 "\"api_key\": \"@/run/secrets/key\"}}, \"routes\": {\"/v1/messages\": false}}",
+                 "");
+    assert_span_equal(f.config->upstreams[0].api_key, "sk-$literal");
+    assert_span_equal(f.config->upstreams[0].headers.items[0].value, "$KEY");
+    assert_span_equal(f.config->upstreams[0].headers.items[1].value, "@b");
+    assert_span_equal(f.config->upstreams[0].headers.items[2].value, "@/c");
+    assert_span_equal(f.config->upstreams[1].api_key, "sk-file");
+}
+
+TEST(config, a_variable_or_file_that_gives_nothing_is_refused)
+{
+    FIXTURE(f);
+    fixture_set(f.variables, "EMPTY", "");
+    fixture_set(f.variables, "LINES", "a\nb");
+    fixture_set(f.variables, "LATIN", "\xE4");
+    fixture_set(f.files, "/empty", "\n");
+    assert_refused(
+        &f,
+        "{\"listen\": [\"$NONE\", \"$EMPTY\", \"@/none\", \"@/empty\", \"$5\", \"$LINES\","
+        " \"$LATIN\"]}",
+        "unstream.json: listen[0]: the environment variable NONE is not set or empty; set it\n"
+        "unstream.json: listen[1]: the environment variable EMPTY is not set or empty; set it\n"
+        "unstream.json: listen[2]: the file \"/none\" cannot be read: not found\n"
+        "unstream.json: listen[3]: the file \"/empty\" is empty\n"
+        "unstream.json: listen[4]: \"$...\" names an environment variable, such as "
+        "\"$OPENAI_API_KEY\"; a literal $ is written $$\n"
+        "unstream.json: listen[5]: must be UTF-8 text without control characters\n"
+        "unstream.json: listen[6]: must be UTF-8 text without control characters\n");
+}
+
+TEST(config, durations_are_seconds_with_fractions)
+{
+    FIXTURE(f);
+    assert_warns(&f, "{\"drain_s\": 1.5, \"limits\": {\"deadline_s\": 0.001}}", "");
+    assert_int_equal(f.config->drain_ms, 1500);
+    assert_int_equal(f.config->limits.deadline_ms, 1);
+}
+
+TEST(config, a_deadline_is_taken_at_its_limit_and_refused_beyond)
+{
+    FIXTURE(f);
+    assert_warns(&f, "{\"limits\": {\"deadline_s\": 86400}}", "");
+    assert_int_equal(f.config->limits.deadline_ms, 86400000);
+    assert_refused(&f, "{\"limits\": {\"deadline_s\": 86400.001}}",
+                   "unstream.json: limits.deadline_s: must be a number of seconds from 0.001 "
+                   "to 86400, not 86400.001\n");
+    assert_refused(&f, "{\"limits\": {\"deadline_s\": 0}}",
+                   "unstream.json: limits.deadline_s: must be a number of seconds from 0.001 "
+                   "to 86400, not 0\n");
+    assert_refused(&f, "{\"limits\": {\"deadline_s\": 1e400}}",
+                   "unstream.json: limits.deadline_s: must be a number of seconds from 0.001 "
+                   "to 86400, not inf\n");
+}
+
+TEST(config, null_is_fine_only_where_the_default_is_null)
+{
+    FIXTURE(f);
+    assert_warns(&f, "{\"ops_listen\": null, \"limits\": {\"store_bytes_max\": null}}", "");
+    assert_refused(&f, "{\"open\": null, \"limits\": {\"queue_max\": null}, \"routes\": null}",
+                   "unstream.json: open: must be true or false, not null\n"
+                   "unstream.json: limits.queue_max: must be a whole number, not null\n"
+                   "unstream.json: routes: must be an object of routes by path\n");
+}
+
+/* How loading goes when only this key of this section is set to this JSON value. */
+static enum rc load_number(struct fixture *f, const struct config_key *key, double value)
+{
+    static const char *const frames[SECTION_COUNT][2] = {
+        [SECTION_ROOT] = {"{", "}"},
+        [SECTION_UPSTREAM] = {"{\"upstreams\": {\"openai\": {\"provider\": \"openai\", ",
+                              "}}}"},
+        [SECTION_ROUTE] = {"{\"routes\": {\"/api/llm\": {", "}}}"},
+        [SECTION_CLIENT] = {"{\"clients\": [{\"name\": \"a\", \"token_sha256\": "
+                            "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+                            "\", ",
+                            "}]}"},
+        [SECTION_IDEMPOTENCY] = {"{\"idempotency\": {", "}}"},
+        [SECTION_LIMITS] = {"{\"limits\": {", "}}"},
+        [SECTION_LOG] = {"{\"log\": {", "}}"}};
+    char text[1024];
+    (void)snprintf(text, sizeof text, "%s\"%s\": %.17g%s", frames[key->section][0], key->name,
+                   value, frames[key->section][1]);
+    return fixture_load_file(f, text);
+}
+
+static bool is_range_problem(struct fixture *f)
+{
+    return strstr(fixture_problems(f), " from ") != NULL;
+}
+
+TEST(config, every_number_is_taken_at_its_limits_and_refused_beyond)
+{
+    size_t count, numbers = 0;
+    const struct config_key *keys = config_keys(&count);
+    for (size_t i = 0; i < count; i++) {
+        FIXTURE(f);
+        bool whole = keys[i].type == CONFIG_COUNT || keys[i].type == CONFIG_SIZE;
+        double step = whole ? 1 : 0.0005;
+        if (!whole && keys[i].type != CONFIG_SECONDS && keys[i].type != CONFIG_RATIO)
+            continue;
+        numbers++;
+        fixture_set(f.variables, "OPENAI_API_KEY", "sk-1");
+        fixture_set(f.variables, "ANTHROPIC_API_KEY", "sk-2");
+        (void)load_number(&f, &keys[i], keys[i].min);
+        assert_false(is_range_problem(&f));
+        (void)load_number(&f, &keys[i], keys[i].max);
+        assert_false(is_range_problem(&f));
+        assert_int_equal(load_number(&f, &keys[i], keys[i].min - step), E_INVALID);
+        assert_true(is_range_problem(&f));
+        assert_int_equal(load_number(&f, &keys[i], keys[i].max + step), E_INVALID);
+        assert_true(is_range_problem(&f));
+    }
+    assert_int_equal(numbers, 44);
+}
+
+TEST(config, an_explicit_order_of_two_limits_is_kept_and_a_default_gives_way)
+{
+    FIXTURE(f);
+    assert_warns(&f, "{\"limits\": {\"deadline_max_s\": 60}}", "");
+    assert_int_equal(f.config->limits.deadline_ms, 60000);
+    assert_int_equal(f.config->routes[API_CHAT].deadline_ms, 60000);
+    assert_warns(&f, "{\"limits\": {\"deadline_s\": 7200}}", "");
+    assert_int_equal(f.config->limits.deadline_max_ms, 7200000);
+    assert_refused(&f, "{\"limits\": {\"deadline_s\": 61, \"deadline_max_s\": 60}}",
+                   "unstream.json: limits.deadline_s: is over deadline_max_s\n");
+}
+
+/* ---- life of a configuration */
+
+TEST(config, a_reference_keeps_it_alive)
+{
+    FIXTURE(f);
+    assert_int_equal(fixture_load(&f), OK);
+    struct config *second = config_ref(f.config);
+    config_free(f.config);
+    f.config = NULL;
+    assert_span_equal(second->upstreams[0].name, "openai");
+    config_free(second);
+    config_free(NULL);
+    assert_null(config_ref(NULL));
+}
