@@ -9,8 +9,9 @@
 #include <sys/epoll.h>
 
 enum {
-    /* Beside the head itself: libmicrohttpd's 56 bytes per header and the reply's head. */
-    MEMORY_BESIDE_HEAD_BYTES = 16 << 10,
+    /* Beside the head: libmicrohttpd's record per header and the reply's head.  It clears all
+     * of a connection's memory after each request, so that all of it is resident. */
+    MEMORY_BESIDE_HEAD_BYTES = 8 << 10,
     /* Above this every connection's memory would be a mapping of its own. */
     MEMORY_BYTES_MAX = 32 << 10,
     STOP_ROUNDS_MAX = 8,

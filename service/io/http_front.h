@@ -21,18 +21,20 @@
  * problems and refusals of a client that sent `Expect: 100-continue` are answered at once and
  * close.
  *
- * Delivered means that the last byte was acknowledged by the client's machine, and that the
- * client had neither closed its side nor reset the connection when it was written.  What is not
- * yet acknowledged when the reply was written is looked at again for as long as the reply's
- * deadline lasts, so on_end may come some milliseconds after the client has its answer.
+ * Delivered means that the client had not closed its side when its reply was given, and that
+ * its machine acknowledged the last byte and sent no reset.  What is not yet acknowledged when
+ * the reply was written is looked at again for as long as the reply's deadline lasts, so on_end
+ * may come some milliseconds after the client has its answer.
  *
- * What is below us.  Some requests libmicrohttpd refuses by itself, with a page of HTML:
- * request lines and header lines it cannot parse, HTTP/0.9 and HTTP/2 (505), a Content-Length
- * that is no number (also one followed by a blank), malformed chunks, heads that do not fit its
- * memory (431 or 414; about 24 KiB, or 250 headers).  Bare CR or LF ends a line within chunked
- * bodies. NULs, continuation lines (obs-fold) and bare LFs in heads are seen by a look at the
- * parser's memory, which holds for libmicrohttpd 0.9.75 only; with another version that check
- * is off. */
+ * What is below us.  Some requests libmicrohttpd refuses by itself, with a page of HTML or by
+ * closing: request lines and header lines it cannot parse, HTTP/0.9 and HTTP/2 (505), a
+ * Content-Length that is no number (also one followed by a blank), malformed chunks, heads that
+ * do not fit its memory of header_bytes_max + 8 KiB, at most 32 KiB, with all their records
+ * (431 or 414; 140 headers of 110 bytes fit by default).  Within chunked bodies a bare CR or LF
+ * ends a line.  NULs, continuation lines (obs-fold) and bare LFs in heads are seen by a look at
+ * the parser's memory, which holds for libmicrohttpd 0.9.75 only; with another version that
+ * check is off.
+ */
 #ifndef IO_HTTP_FRONT_H
 #define IO_HTTP_FRONT_H
 

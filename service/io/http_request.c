@@ -77,7 +77,7 @@ void http_request_completed(void *context, struct MHD_Connection *mhd, void **re
     struct http_connection *connection = request->connection;
     bool written =
         request->state == REQUEST_REPLY && how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
-    if (!written || http_connection_client_is_gone(connection)) {
+    if (!written || request->left) {
         http_request_lost(request);
     } else {
         request->state = REQUEST_SENT;
@@ -108,6 +108,9 @@ static enum MHD_Result answer(struct http_request *request)
     request->reply_deadline_ms = event_loop_now_ms(front->loop) + front->request_timeout_ms +
                                  (int64_t)(bytes * 1000 / front->reply_bytes_per_s_min);
     request->state = REQUEST_REPLY;
+    /* From here on what the client's machine acknowledges tells.  Asked after the write it
+     * would be too late: a client may close as soon as it has read its reply. */
+    request->left = request->left || http_connection_client_is_gone(connection);
     http_connection_enter(connection, PHASE_REPLY);
     enum MHD_Result queued =
         MHD_queue_response(connection->mhd, (unsigned)request->reply_status, request->response);

@@ -41,7 +41,7 @@ struct http_request {
     bool known;     /* the handler has got on_head or on_problem */
     bool suspended; /* at libmicrohttpd */
     bool replied;   /* http_request_reply was called */
-    bool left;      /* on_left(false) was called */
+    bool left;      /* the client had closed its side before the reply began */
     bool broken;    /* on_left(true) was called */
     bool cut;       /* closed by us; a reply that comes now is dropped */
     bool faulty;    /* `problem` waits for the end of the body */

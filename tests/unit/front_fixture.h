@@ -29,6 +29,7 @@ struct fixture {
     struct http_request *waiting[WAITING_MAX];
     size_t waiting_count;
     size_t ended, delivered;
+    int64_t patience_end_ms;
     bool quiet;
     bool problems_wait; /* on_problem replies later, too */
     struct http_front_params params;
@@ -174,16 +175,22 @@ static inline int64_t test_now_ms(void)
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static inline void begin_waiting(struct fixture *f)
+{
+    f->patience_end_ms = test_now_ms() + PATIENCE_MS;
+}
+
+static inline void wait_a_round(struct fixture *f, const char *condition)
+{
+    if (test_now_ms() > f->patience_end_ms)
+        fail_msg("never: %s (log: %s)", condition, buf_text(&f->log));
+    event_loop_round(f->loop, ROUND_MS);
+}
+
 /* Rounds until the condition holds; fails the test when it never does. */
 #define UNTIL(f, condition)                                                                    \
-    do {                                                                                       \
-        int64_t until_ms_ = test_now_ms() + PATIENCE_MS;                                       \
-        while (!(condition)) {                                                                 \
-            if (test_now_ms() > until_ms_)                                                     \
-                fail_msg("never: %s (log: %s)", #condition, buf_text(&(f)->log));              \
-            event_loop_round((f)->loop, ROUND_MS);                                             \
-        }                                                                                      \
-    } while (0)
+    for (begin_waiting(f); !(condition);)                                                      \
+    wait_a_round(f, #condition)
 
 static inline void rounds_for(struct fixture *f, int ms)
 {

@@ -392,6 +392,23 @@ TEST(http_front, it_listens_on_all_addresses_or_on_none)
     }
 }
 
+TEST(http_front, ipv4_and_ipv6_stand_side_by_side_on_one_port)
+{
+    FIXTURE(v4);
+    __attribute__((cleanup(fixture_done))) struct fixture v6;
+    fixture_new(&v6);
+    char text[32];
+    (void)snprintf(text, sizeof text, "[::]:%u", front_port(&v4));
+    struct span any[] = {span_of(text)};
+    v6.params.listen = any;
+    BUF(problem, 4096);
+    BUF(addresses, 4096);
+    if (http_front_new(&v6.params, &problem, &v6.front) != OK)
+        skip(); /* a machine without IPv6 */
+    http_front_addresses(v6.front, &addresses);
+    assert_true(span_starts(buf_span(&addresses), text));
+}
+
 TEST(http_front, a_front_with_two_addresses_serves_both_and_counts_them_together)
 {
     static const struct span two[] = {{"127.0.0.2:0", 11}, {"127.0.0.1:0", 11}};

@@ -99,3 +99,29 @@ TEST(http_front_leaving, a_reply_that_nobody_reads_is_not_delivered)
     UNTIL(&f, f.ended == 1);
     assert_int_equal(f.delivered, 0);
 }
+
+TEST(http_front_leaving, a_client_that_closes_as_soon_as_it_has_its_reply_was_served)
+{
+    FIXTURE(f);
+    static const struct span requests[] = {
+        SPAN("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"),
+        SPAN("GET /now HTTP/1.1\r\nHost: a\r\n\r\n"),
+        SPAN("GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+        SPAN("GET /now HTTP/1.0\r\n\r\n"),
+        SPAN("GET /bytes?200000 HTTP/1.1\r\nHost: a\r\n\r\n")};
+    for (size_t i = 0; i < COUNT_OF(requests); i++) {
+        BUF(in, 1 << 20);
+        int fd = client_new(&f);
+        assert_true(client_send(&f, fd, requests[i]));
+        if (i == 0) {
+            UNTIL(&f, f.waiting_count == 1);
+            reply_with(f.waiting[0], 200, SPAN("x"));
+        }
+        while (client_receive(fd, &in), !reply_bytes(&in, false))
+            event_loop_round(f.loop, 0);
+        close(fd);
+        UNTIL(&f, f.ended == i + 1);
+        assert_int_equal(f.delivered, i + 1);
+    }
+    UNTIL(&f, http_front_connections(f.front) == 0);
+}
