@@ -136,7 +136,8 @@ static void keep_rest(struct sse *sse)
         reuse(&sse->line);
     if (!sse->has_data)
         reuse(&sse->joined);
-    buf_add(&sse->line, (struct span){sse->p, (size_t)(sse->end - sse->p)});
+    if (sse->p < sse->end)
+        buf_add(&sse->line, (struct span){sse->p, (size_t)(sse->end - sse->p)});
     sse->p = sse->end;
     if (sse->rc == OK)
         sse->rc = buf_rc(&sse->joined) != OK ? buf_rc(&sse->joined) : buf_rc(&sse->line);

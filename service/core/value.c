@@ -324,7 +324,8 @@ void value_merge(struct value_pool *pool, struct value *value, struct span raw,
         value_append(pool, value, json_inside(raw));
     } else if (type == JSON_STRING && raw.n == 2 && grows && value_is_set(value)) {
         return; /* an empty label says nothing */
-    } else if (value->kind == VALUE_RAW && span_eq(buf_span(&value->text), raw)) {
+    } else if ((type != JSON_OBJECT || rule == VALUE_REPLACE) &&
+               span_eq(value_raw(value), raw)) {
         return;
     } else if (type == JSON_OBJECT && is_object(value)) {
         if (value->kind == VALUE_RAW)
