@@ -52,9 +52,6 @@ PRAGMA cell_size_check = ON;
 -- name: page_size
 PRAGMA page_size;
 
--- name: page_count
-PRAGMA page_count;
-
 -- name: freelist_count
 PRAGMA freelist_count;
 

@@ -233,10 +233,8 @@ static bool refused_include_usage(struct engine_flight *run)
     bool refused =
         outcome->end == ATTEMPT_REFUSED && (outcome->status == 400 || outcome->status == 422);
     struct upstream_memory *memory = engine_upstream_memory(run->engine, run->intake->upstream);
-    if (outcome->end == ATTEMPT_ANSWERED && run->intake->include_usage)
-        memory->usage_known = true;
     if (!refused || !run->intake->include_usage ||
-        run->intake->upstream->include_usage != INCLUDE_USAGE_AUTO || memory->usage_known)
+        run->intake->upstream->include_usage != INCLUDE_USAGE_AUTO)
         return false;
     struct span body = blob_span(outcome->body);
     if (!body.n || !memmem(body.p, body.n, "stream_options", strlen("stream_options")))
@@ -357,31 +355,38 @@ static void abort_call(struct engine_flight *run)
 
 /* ---- the verdict becomes an answer */
 
-/* The provider's error as it came, if it is JSON; a stream's error object gets the wrapping
- * that the same error has outside of a stream. */
-static void render_upstream_error(const struct engine_flight *run, struct buf *out)
+static bool is_json_object(struct span body)
 {
-    struct span body = blob_span(run->outcome.body);
     struct json json;
     json_init(&json, body.p ? body : SPAN(""), JSON_LENIENT);
     bool is_object = json_peek(&json) == JSON_OBJECT;
     json_skip(&json);
-    if (!is_object || !json_end(&json)) {
+    return is_object && json_end(&json);
+}
+
+/* The provider's error as it came, if it is JSON; a stream's error object gets the wrapping
+ * that the same error has outside of a stream.  Returns the content type. */
+static const char *render_upstream_error(const struct engine_flight *run, struct buf *out)
+{
+    enum error_shape shape = api_error_shape(run->intake->api);
+    bool anthropic = run->intake->upstream->provider == PROVIDER_ANTHROPIC;
+    bool wrap = run->outcome.end == ATTEMPT_STREAM_ERROR;
+    struct span body = blob_span(run->outcome.body);
+    if (!is_json_object(body)) {
         const struct http_error_params params = {
-            .shape = api_error_shape(run->intake->api),
+            .shape = shape,
             .status = run->flight.verdict.status,
             .request_id = span_of(run->id_text),
         };
         http_error_wrap_upstream(&params, body, out);
-        return;
+        return http_error_content_type(shape);
     }
-    bool wrap = run->outcome.end == ATTEMPT_STREAM_ERROR;
-    bool anthropic = run->intake->upstream->provider == PROVIDER_ANTHROPIC;
     if (wrap)
         buf_add_text(out, anthropic ? "{\"type\":\"error\",\"error\":" : "{\"error\":");
     buf_add(out, body);
     if (wrap)
         buf_add_byte(out, '}');
+    return "application/json";
 }
 
 static void render_own_error(const struct engine_flight *run, struct buf *out)
@@ -418,7 +423,7 @@ static void build_answer(struct engine_flight *run)
         run->answer.body = blob_ref(run->outcome.body);
         return;
     case VERDICT_UPSTREAM_BODY:
-        render_upstream_error(run, &body);
+        run->answer.content_type = span_of(render_upstream_error(run, &body));
         break;
     case VERDICT_OWN_ERROR:
         run->answer.content_type =

@@ -16,7 +16,6 @@ struct upstream_memory {
     struct retry_budget budget;
     unsigned flights;               /* running now */
     int64_t usage_refused_until_ms; /* include_usage "auto": it did not know stream_options */
-    bool usage_known;               /* it took stream_options once */
 };
 
 struct engine {

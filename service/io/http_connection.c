@@ -228,7 +228,7 @@ void http_connection_enter(struct http_connection *connection, enum http_phase p
     switch (phase) {
     case PHASE_IDLE:
         due_ms = now_ms + front->keepalive_ms;
-        events = EPOLLIN | EPOLLONESHOT;
+        events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT;
         break;
     case PHASE_HEAD:
         connection->start_ms = now_ms;
@@ -250,6 +250,15 @@ void http_connection_enter(struct http_connection *connection, enum http_phase p
         http_connection_abort(connection);
 }
 
+/* libmicrohttpd's edge-triggered epoll forgets a FIN that came together with the last bytes it
+ * read, and would keep such a connection for ever. */
+static bool is_finished(const struct http_connection *connection, uint32_t events)
+{
+    int unread_bytes = 0;
+    return (events & EPOLLRDHUP) &&
+           (ioctl(connection->fd, SIOCINQ, &unread_bytes) != 0 || unread_bytes == 0);
+}
+
 /* A watch of an earlier phase may still fire once; it says nothing about this one. */
 static void on_socket(struct watch *watch, uint32_t events)
 {
@@ -257,6 +266,8 @@ static void on_socket(struct watch *watch, uint32_t events)
     if (connection->phase == PHASE_IDLE) {
         (void)settle(connection);
         http_connection_enter(connection, PHASE_HEAD);
+        if (is_finished(connection, events))
+            http_connection_abort(connection);
         return;
     }
     if (connection->phase != PHASE_WAIT)

@@ -42,7 +42,7 @@ struct http_front {
  *
  * | phase | holds from             | deadline                         | watched for         |
  * |-------|------------------------|----------------------------------|---------------------|
- * | IDLE  | accept, end of a reply | keepalive_ms                     | first byte, EPOLLIN |
+ * | IDLE  | accept, end of a reply | keepalive_ms                     | first byte or FIN   |
  * | HEAD  | first byte             | request_timeout_ms               |                     |
  * | BODY  | complete head          | request_timeout_ms + bytes / min |                     |
  * | WAIT  | suspended, no reply    | none: the handler's business     | EPOLLRDHUP, HUP     |

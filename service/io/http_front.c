@@ -16,28 +16,23 @@ enum {
     STOP_ROUNDS_MAX = 8,
 };
 
+static const struct {
+    int status;
+    const char *text;
+} problems[] = {
+#define X(name, status, text) [name] = {status, text},
+    FRONT_PROBLEM_TABLE(X)
+#undef X
+};
+
 int front_problem_status(enum front_problem problem)
 {
-    switch (problem) {
-#define X(name, status, text)                                                                  \
-    case name:                                                                                 \
-        return status;
-        FRONT_PROBLEM_TABLE(X)
-#undef X
-    }
-    return 500;
+    return problems[problem].status;
 }
 
 const char *front_problem_text(enum front_problem problem)
 {
-    switch (problem) {
-#define X(name, status, text)                                                                  \
-    case name:                                                                                 \
-        return text;
-        FRONT_PROBLEM_TABLE(X)
-#undef X
-    }
-    return "unknown problem";
+    return problems[problem].text;
 }
 
 /* ---- driving libmicrohttpd */

@@ -157,7 +157,7 @@ void http_listen_print(int fd, struct buf *out)
         buf_printf(out, "unix:%s", name.sun_path);
         return;
     }
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
     char host[HOST_BYTES_MAX], port[PORT_BYTES_MAX];
     if (getsockname(fd, (struct sockaddr *)&address, &size) != 0 ||

@@ -360,6 +360,7 @@ static enum MHD_Result handle_complete(struct http_request *request)
     return answer_or_suspend(request);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the parameters are libmicrohttpd's. */
 enum MHD_Result http_request_handle(void *context, struct MHD_Connection *mhd, const char *url,
                                     const char *method, const char *version, const char *bytes,
                                     size_t *count, void **request_context)

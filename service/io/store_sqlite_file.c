@@ -263,7 +263,7 @@ static enum rc open_writer(struct store_sqlite *sqlite,
                            const struct store_sqlite_params *params, struct buf *problem)
 {
     struct sqlite_db *db = &sqlite->writer.db;
-    int64_t version;
+    int64_t version = 0;
     sqlite_db_open(db, sqlite->path,
                    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                    BUSY_TIMEOUT_MS);

@@ -30,6 +30,7 @@ struct fixture {
     size_t waiting_count;
     size_t ended, delivered;
     bool quiet;
+    bool problems_wait; /* on_problem replies later, too */
     struct http_front_params params;
 };
 
@@ -91,6 +92,10 @@ static inline void on_problem(void *context, struct http_request *request,
 {
     struct fixture *f = context;
     NOTE(f, "problem %d; ", front_problem_status(problem));
+    if (f->problems_wait) {
+        f->waiting[f->waiting_count++] = request;
+        return;
+    }
     reply_with(request, front_problem_status(problem), span_of(front_problem_text(problem)));
 }
 
@@ -153,6 +158,13 @@ static inline void fixture_done(struct fixture *f)
 #define FIXTURE(f)                                                                             \
     __attribute__((cleanup(fixture_done))) struct fixture f;                                   \
     fixture_new(&f);                                                                           \
+    fixture_start(&f)
+
+/* The same with one parameter set, the deadlines else out of reach. */
+#define FIXTURE_WITH(f, limit, value)                                                          \
+    __attribute__((cleanup(fixture_done))) struct fixture f;                                   \
+    fixture_new(&f);                                                                           \
+    f.params.limit = (value);                                                                  \
     fixture_start(&f)
 
 static inline int64_t test_now_ms(void)

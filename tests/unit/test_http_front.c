@@ -297,6 +297,40 @@ TEST(http_front, a_thousand_waiting_requests_are_answered_in_one_round)
         close(fds[i]);
 }
 
+/* Rounds without anything to do last as long as they may: a loop that spins makes thousands. */
+static void expect_rest(struct fixture *f)
+{
+    rounds_for(f, 30); /* what has begun settles */
+    unsigned rounds = 0;
+    for (int64_t end_ms = test_now_ms() + 300; test_now_ms() < end_ms; rounds++)
+        event_loop_round(f->loop, 20);
+    assert_in_range(rounds, 1, 60);
+}
+
+TEST(http_front, a_front_whose_clients_do_nothing_does_nothing)
+{
+    FIXTURE_WITH(f, connections_max, 6);
+    expect_rest(&f);
+    static const struct span all[] = {
+        SPAN("GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET /wait HTTP/1.1\r\nHost: a\r\n\r\n"),
+        SPAN("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n"),
+        SPAN("POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhal"),
+        SPAN("GET /now HTTP/1.1\r\nHo"),
+        SPAN("GET /now HTTP/1.1\r\nHost: a\r\n\r\n"),
+        SPAN("GET /bytes?33554432 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        SPAN("GET /now HTTP/1.1\r\nHost: a\r\n\r\n")}; /* one too many: waits in the backlog */
+    int fds[COUNT_OF(all)];
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        fds[i] = client_new(&f);
+        assert_true(client_send(&f, fds[i], all[i]));
+        expect_rest(&f);
+    }
+    assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+    expect_rest(&f);
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        close(fds[i]);
+}
+
 /* ---- listening */
 
 TEST(http_front, a_unix_socket_serves_and_its_file_goes_with_the_front)
@@ -356,6 +390,37 @@ TEST(http_front, it_listens_on_all_addresses_or_on_none)
         listen_on[1] = span_of(unreadable[i]);
         assert_int_equal(http_front_new(&f.params, &problem, &f.front), E_INVALID);
     }
+}
+
+TEST(http_front, a_front_with_two_addresses_serves_both_and_counts_them_together)
+{
+    static const struct span two[] = {{"127.0.0.2:0", 11}, {"127.0.0.1:0", 11}};
+    __attribute__((cleanup(fixture_done))) struct fixture f;
+    fixture_new(&f);
+    f.params.listen = two;
+    f.params.listen_count = 2;
+    f.params.connections_max = 2;
+    fixture_start(&f);
+    BUF(addresses, 4096);
+    BUF(in, 4096);
+    http_front_addresses(f.front, &addresses);
+    struct span rest = buf_span(&addresses), first = span_cut(&rest, '\n');
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    assert_int_equal(inet_pton(AF_INET, "127.0.0.2", &address.sin_addr), 1);
+    address.sin_port = htons((uint16_t)strtoul(first.p + strlen("127.0.0.2:"), NULL, 10));
+    int a = socket(AF_INET, SOCK_STREAM, 0), b = client_new(&f);
+    assert_int_equal(connect(a, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(fcntl(a, F_SETFL, O_NONBLOCK), 0);
+    SEND(&f, a, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT(&f, a, OK_REPLY("3", "now"));
+    SEND(&f, b, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT(&f, b, OK_REPLY("3", "now"));
+    assert_int_equal(http_front_connections(f.front), 2);
+    int third = client_new(&f);
+    EXPECT_CLOSE(&f, third, &in);
+    close(third);
+    close(a);
+    close(b);
 }
 
 TEST(http_front, two_fronts_share_a_loop)

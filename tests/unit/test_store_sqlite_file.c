@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 /* Files whose name ends like this cannot be synced; NULL: all can. */
 static _Atomic(const char *) unsyncable;
@@ -125,6 +126,30 @@ TEST(store_sqlite_file, what_was_running_is_released_as_interrupted_with_its_cou
     REPLY again = claim(&w, 'a', 3, NOW_MS + 600);
     assert_int_equal(again.result, CLAIM_OK);
     assert_int_equal(again.record.paid_calls, 3);
+}
+
+TEST(store_sqlite_file, what_was_reported_survives_a_process_that_just_dies)
+{
+    EMPTY_WORLD(w);
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        bool fine = world_open(&w) == OK && claim(&w, 'a', 1, NOW_MS).result == CLAIM_OK &&
+                    claim(&w, 'b', 2, NOW_MS).result == CLAIM_OK &&
+                    complete(&w, 'b', 2, SPAN("paid"), NOW_MS) == OK;
+        _exit(fine ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(world_open(&w), OK);
+    assert_int_equal(w.store->interrupted, 1);
+    REPLY lost = lookup(&w, 'a', NOW_MS);
+    REPLY kept = lookup(&w, 'b', NOW_MS);
+    assert_int_equal(lost.record.state, KEY_RELEASED);
+    assert_int_equal(lost.record.paid_calls, 1);
+    assert_int_equal(kept.record.state, KEY_DONE);
+    assert_span_equal(blob_span(kept.body), "paid");
 }
 
 TEST(store_sqlite_file, a_second_process_is_refused)
@@ -314,6 +339,26 @@ TEST(store_sqlite_file, a_failed_sync_of_a_checkpoint_is_not_overlooked)
     assert_int_equal(found.record.state, KEY_DONE);
     assert_true(span_eq(blob_span(found.body), (struct span){body, BODY}));
     free(body);
+}
+
+TEST(store_sqlite_file, a_damaged_page_fails_its_lookups_and_no_others)
+{
+    WORLD(w);
+    REPLY claimed = claim(&w, 'a', 1, NOW_MS);
+    assert_int_equal(claimed.result, CLAIM_OK);
+    assert_int_equal(complete(&w, 'a', 1, SPAN("{}"), NOW_MS), OK);
+    int64_t page = ask_file(&w, "SELECT rootpage FROM sqlite_schema WHERE name = 'bodies'");
+    world_close(&w);
+    char damage[8192];
+    memset(damage, 0xAA, sizeof damage);
+    write_file(w.path, damage, sizeof damage, (page - 1) * 8192);
+    assert_int_equal(world_open(&w), OK);
+    REPLY damaged = lookup(&w, 'a', NOW_MS);
+    REPLY absent = lookup(&w, 'b', NOW_MS);
+    assert_int_equal(damaged.rc, E_IO);
+    assert_int_equal(absent.rc, OK);
+    assert_int_equal(absent.record.state, KEY_ABSENT);
+    assert_true(store_stats(w.store).readable);
 }
 
 TEST(store_sqlite_file, sizes_are_measured)
