@@ -2,6 +2,7 @@
 import gzip
 import http.client
 import json
+import re
 import subprocess
 import time
 import urllib.error
@@ -285,9 +286,12 @@ def test_ambiguous_framing_is_refused_and_the_connection_closed(service, guard):
     with service.connect() as connection:
         connection.send(f"POST {CHAT} HTTP/1.1\r\n{JSON_TYPE}{GUARDED[guard]}\r\n{{}}"
                         f"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        reply = connection.reply()
-        assert reply is None or reply.status in (400, 413, 501), reply
-        assert connection.at_end(), "nothing after it is a request"
+        while connection.receive():
+            pass
+    # libmicrohttpd refuses some of these by itself, and then sends the head of its reply twice.
+    statuses = re.findall(rb"HTTP/1\.1 (\d+) ", connection.buffer)
+    assert statuses, "it is answered"
+    assert set(statuses) <= {b"400", b"413", b"501"}, "and nothing after it is a request"
 
 
 def test_a_transfer_encoding_on_http_1_0_is_refused(service):
@@ -357,10 +361,10 @@ def test_a_half_sent_request_is_cut_off(hasty):
 
 def test_an_idle_connection_is_left_alone(hasty):
     with hasty.connect() as connection:
-        for _ in range(2):
+        for pause_s in (2.5, 0):  # the promise is about time: more than twice request_timeout_s
             connection.send(raw_post(CHAT, question(CHAT, unique("idle"))))
             assert_answer(connection.reply())
-            time.sleep(2.5)  # the promise is about time: more than twice request_timeout_s
+            time.sleep(pause_s)
 
 
 def test_a_long_wait_for_the_answer_is_not_slowness_of_the_request(hasty, provider):

@@ -56,6 +56,11 @@ def recordings(route):
                 yield stream.stem, stream, ideal if ideal.exists() else ideal.with_suffix(".error.json")
 
 
+def is_failure(ideal):
+    """A failed Responses answer has a body too, but is no answer."""
+    return ideal.name.endswith(".error.json") or json.loads(ideal.read_bytes()).get("status") == "failed"
+
+
 def as_javascript(value):
     """The value with its numbers as a JavaScript program has them."""
     if isinstance(value, dict):
@@ -66,10 +71,10 @@ def as_javascript(value):
 
 
 def without_additions(value, ideal):
-    """The value less the members that an SDK adds of its own."""
+    """The value less the members that an SDK adds, and with those as sent that it overwrites."""
     if isinstance(value, dict) and isinstance(ideal, dict):
-        return {key: without_additions(member, ideal.get(key)) for key, member in value.items()
-                if key in ideal or key not in ADDED_BY_THE_SDK}
+        return {key: ideal[key] if key in ADDED_BY_THE_SDK else without_additions(member, ideal.get(key))
+                for key, member in value.items() if key in ideal or key not in ADDED_BY_THE_SDK}
     if isinstance(value, list) and isinstance(ideal, list) and len(value) == len(ideal):
         return [without_additions(*pair) for pair in zip(value, ideal)]
     return value
@@ -83,12 +88,11 @@ def test_the_sdk_returns_what_the_recording_says_or_a_failure(service, provider,
     jobs = []
     for name, stream, ideal in cases:
         model = provider.script(unique(name), {"replay": str(stream), "chunk": 997}, repeat=True)
-        count = 1 if ideal.suffixes[-2:] == [".error", ".json"] else len(
-            json.loads(ideal.read_bytes()).get("choices", [0]))
+        count = len(json.loads(ideal.read_bytes()).get("choices", [0]))
         jobs.append({"body": question(route, model, **({"n": count} if count > 1 else {}))})
     wrong = []
     for (name, _, ideal), result in zip(cases, sdk(service, route, jobs)):
-        if ideal.name.endswith(".error.json"):
+        if is_failure(ideal):
             fine = "error" in result and (result["error"]["status"] or 0) >= 400
         else:
             expected = as_javascript(json.loads(ideal.read_bytes()))
@@ -141,6 +145,7 @@ def test_a_stream_cut_before_its_end_is_never_a_success(service, provider, sdk, 
 STATUSES = {400: "BadRequestError", 401: "AuthenticationError", 403: "PermissionDeniedError",
             404: "NotFoundError", 422: "UnprocessableEntityError", 429: "RateLimitError",
             500: "InternalServerError", 503: "InternalServerError"}
+OF_THE_ANTHROPIC_SDK = {503: "ServiceUnavailableError"}
 
 
 @pytest.mark.parametrize("route", SDK_OF)
@@ -151,7 +156,8 @@ def test_an_error_of_the_provider_is_the_sdks_own_class_with_its_message(service
         step = {"status": status, "body": {"type": "error", "error": error}}
         model = provider.script(unique("error"), step)
         jobs.append({"body": question(route, model)})
-    for (status, name), result in zip(STATUSES.items(), sdk(service, route, jobs)):
+    classes = {**STATUSES, **(OF_THE_ANTHROPIC_SDK if route == MESSAGES else {})}
+    for (status, name), result in zip(classes.items(), sdk(service, route, jobs)):
         assert result["error"]["class"] == name, result
         if status < 500:
             assert result["error"]["status"] == status
@@ -179,7 +185,7 @@ def test_an_error_of_our_own_is_the_sdks_own_class_with_our_message(service, sdk
 def test_an_unknown_client_gets_the_sdks_authentication_error(launch, sdk, route):
     service = launch({
         "upstreams": {name: {"api_key": "sk-operator"} for name in UPSTREAMS},
-        "clients": [{"name": "one", "token_sha256": "0" * 64}]})
+        "clients": [{"name": "one", "token_sha256": "5" * 64}]})
     [result] = sdk(service, route, [{"body": question(route, "never-asked")}])
     assert (result["error"]["class"], result["error"]["status"]) == ("AuthenticationError", 401)
 
@@ -191,14 +197,3 @@ def test_the_sdk_does_not_repeat_what_was_retried_here(service, provider, sdk, r
     [result] = sdk(service, route, [{"body": question(route, model), "client": {"maxRetries": 2}}])
     assert result["error"]["status"] == 502
     assert provider.hits(model) == 1  # attempts_max is 1 here, and x-should-retry said no
-
-
-@pytest.mark.parametrize("route", SDK_OF)
-def test_an_sdk_that_gives_up_and_retries_collects_its_own_first_call(service, provider, sdk, route):
-    model = provider.script(unique("impatient"), {"pause_s": 3}, repeat=True)
-    body = question(route, model)
-    [result] = sdk(service, route, [{"body": body, "client": {"timeout": 1500, "maxRetries": 3}}])
-    assert result["headers"]["idempotency-status"] == "adopted"
-    assert provider.hits(model) == 1
-    ideal = as_javascript(provider.answer(route, body).json)
-    assert without_additions(as_javascript(result["ok"]), ideal) == ideal
