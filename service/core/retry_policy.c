@@ -168,7 +168,7 @@ static void budget_refill(struct retry_budget *budget, int64_t now_ms)
 void retry_budget_earn(struct retry_budget *budget, double ratio, int64_t now_ms)
 {
     budget_refill(budget, now_ms);
-    budget_add(budget, (int64_t)(ratio * ONE_RETRY));
+    budget_add(budget, (int64_t)(ratio * (double)ONE_RETRY));
 }
 
 static bool budget_spend(struct retry_budget *budget, int64_t now_ms)
