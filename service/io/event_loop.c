@@ -112,11 +112,13 @@ struct mailbox *event_loop_mailbox(struct event_loop *loop)
 
 void event_loop_hook(struct event_loop *loop, struct round_hook *hook)
 {
-    size_t place = 0;
-    while (place < EVENT_LOOP_HOOKS_MAX && loop->hooks[place])
-        place++;
-    ASSERT(place < EVENT_LOOP_HOOKS_MAX);
-    loop->hooks[place] = hook;
+    bool hooked = false;
+    for (size_t i = 0; i < EVENT_LOOP_HOOKS_MAX && !hooked; i++)
+        if (!loop->hooks[i]) {
+            loop->hooks[i] = hook;
+            hooked = true;
+        }
+    ASSERT(hooked);
     loop->hooks_due_ms = loop->now_ms;
 }
 
