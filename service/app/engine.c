@@ -142,7 +142,7 @@ static void on_waiter_deadline(struct timer *timer)
     struct waiter *waiter = CONTAINER_OF(timer, struct waiter, deadline);
     struct engine_flight *run = waiter->flight;
     struct timers *timers = event_loop_timers(waiter->engine->loop);
-    int64_t now_ms = event_loop_now_ms(waiter->engine->loop);
+    int64_t now_ms = engine_now_ms(waiter->engine);
     bool goes_on = run->flight.params.deadline_ms > now_ms ||
                    (run->flight.params.may_outlive && run->flight.output_began);
     bool waited_for_verdict = now_ms >= waiter->deadline_ms + VERDICT_GRACE_MS;
@@ -159,7 +159,7 @@ static void on_waiter_deadline(struct timer *timer)
 static enum rc wait_for(struct waiter *waiter, struct engine_flight *run, int64_t wait_ms)
 {
     struct timers *timers = event_loop_timers(waiter->engine->loop);
-    waiter->deadline_ms = event_loop_now_ms(waiter->engine->loop) + wait_ms;
+    waiter->deadline_ms = engine_now_ms(waiter->engine) + wait_ms;
     waiter->deadline.run = on_waiter_deadline;
     enum rc rc = timers_start(timers, &waiter->deadline, waiter->deadline_ms);
     if (rc != OK)
@@ -214,7 +214,7 @@ static bool knows_stream_options(const void *memory, const struct config_upstrea
 {
     const struct engine *engine = memory;
     size_t i = (size_t)(upstream - engine->config->upstreams);
-    return event_loop_now_ms(engine->loop) >= engine->upstreams[i].usage_refused_until_ms;
+    return engine_now_ms(engine) >= engine->upstreams[i].usage_refused_until_ms;
 }
 
 static struct intake_context intake_context(const struct engine *engine)
@@ -349,7 +349,7 @@ static void on_left(void *context, struct http_request *request, bool broken)
 static void log_request(const struct waiter *waiter, bool delivered)
 {
     const struct http_head *head = http_request_head(waiter->request);
-    int64_t now_ms = event_loop_now_ms(waiter->engine->loop);
+    int64_t now_ms = engine_now_ms(waiter->engine);
     struct log_line line;
     log_begin(&line, waiter->engine->log, LOG_LEVEL_INFO, "request");
     log_text(&line, "flight", waiter->id_text);

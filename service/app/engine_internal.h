@@ -1,4 +1,4 @@
-/* What engine.c (requests, waiters, tables) and engine_flight.c (one flight, driven) share. */
+/* What the engine's files share: its tables, and one flight with its waiters. */
 #ifndef APP_ENGINE_INTERNAL_H
 #define APP_ENGINE_INTERNAL_H
 
@@ -16,7 +16,6 @@ struct upstream_memory {
     struct retry_budget budget;
     unsigned flights;               /* running now */
     int64_t usage_refused_until_ms; /* include_usage "auto": it did not know stream_options */
-    bool usage_known;               /* it took stream_options once */
 };
 
 struct engine {
@@ -79,22 +78,50 @@ struct waiter {
     int64_t first_event_ms, generation_ms, output_tokens;
 };
 
-/* ---- engine_flight.c */
+/* ---- engine_flight.c: one flight from order to order */
 
 /* A new flight for this intake (taken over on success), with no waiter yet.  E_NOMEM. */
 MUST_CHECK enum rc engine_flight_new(struct engine *engine, struct intake *intake,
                                      struct flight_id id, struct engine_flight **ret);
-/* The first order; replies may come from inside. */
-void engine_flight_start(struct engine_flight *run);
 /* Free a flight that was not started or has ended. */
 void engine_flight_discard(struct engine_flight *run);
+/* The first order; replies may come from inside. */
+void engine_flight_start(struct engine_flight *run);
+/* Carry out an order and those that follow at once.  The flight may be gone afterwards. */
+void engine_flight_perform(struct engine_flight *run, enum flight_order order);
 /* Another request waits for it until deadline_ms. */
 void engine_flight_join(struct engine_flight *run, int64_t deadline_ms);
-/* Give it up for a reason of ours. */
+/* Give it up for a reason of ours.  The flight may be gone afterwards. */
 void engine_flight_stop(struct engine_flight *run, enum http_error why);
 
-/* ---- engine.c, for engine_flight.c */
+/* ---- engine_store.c: orders that need the store.  Each returns what is to be done next: to
+ * wait for its callback, or what follows when it could not even be started. */
 
+enum flight_order engine_store_look_up(struct engine_flight *run);
+enum flight_order engine_store_claim(struct engine_flight *run);
+enum flight_order engine_store_count(struct engine_flight *run);
+enum flight_order engine_store_complete(struct engine_flight *run, bool failed);
+enum flight_order engine_store_release(struct engine_flight *run);
+
+/* ---- engine_call.c: upstream calls */
+
+enum flight_order engine_call(struct engine_flight *run);
+/* End the running call.  Whether it was billed is not known, so it counts as if it was. */
+void engine_call_abort(struct engine_flight *run);
+/* The call's outcome is in run->outcome: what is next? */
+enum flight_order engine_call_ended(struct engine_flight *run);
+
+/* ---- engine_answer.c */
+
+/* Builds run->answer from the verdict.  Out of memory leaves its body NULL. */
+void engine_build_answer(struct engine_flight *run);
+
+/* ---- engine.c: tables and waiters */
+
+static inline int64_t engine_now_ms(const struct engine *engine)
+{
+    return event_loop_now_ms(engine->loop);
+}
 /* The flight ended: reply to all waiters.  The flight is freed afterwards by its caller. */
 void engine_answer_waiters(struct engine_flight *run);
 /* Whether this flight may run now, and then it counts as running until engine_forget; else the

@@ -51,21 +51,23 @@ static void set(struct map *map, size_t i, const void *key, void *value)
 
 static enum rc grow(struct map *map)
 {
-    struct map bigger = {.key_bytes = map->key_bytes,
-                         .capacity = map->capacity ? map->capacity * 2 : 16};
-    bigger.slots = calloc(bigger.capacity, sizeof *bigger.slots);
-    bigger.keys = calloc(bigger.capacity, bigger.key_bytes);
-    if (!bigger.slots || !bigger.keys) {
-        free(bigger.slots);
-        free(bigger.keys);
+    struct map old = *map;
+    size_t capacity = old.capacity ? old.capacity * 2 : 16;
+    struct map_slot *slots = calloc(capacity, sizeof *slots);
+    unsigned char *keys = calloc(capacity, old.key_bytes);
+    if (!slots || !keys) {
+        free(slots);
+        free(keys);
         return E_NOMEM;
     }
-    for (size_t i = 0; i < map->capacity; i++)
-        if (map->slots[i].value)
-            set(&bigger, find(&bigger, key_at(map, i)), key_at(map, i), map->slots[i].value);
-    free(map->slots);
-    free(map->keys);
-    *map = bigger;
+    map->slots = slots;
+    map->keys = keys;
+    map->capacity = capacity;
+    map->count = 0;
+    for (size_t i = 0; i < old.capacity; i++)
+        if (old.slots[i].value)
+            set(map, find(map, key_at(&old, i)), key_at(&old, i), old.slots[i].value);
+    map_done(&old);
     return OK;
 }
 

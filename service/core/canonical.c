@@ -84,7 +84,7 @@ static void refuse(struct canonical *c, enum json_error error, size_t offset)
 
 static struct span name_of(const struct canonical *c, const struct member *member)
 {
-    return (struct span){c->names.p + member->name_start, member->name_n};
+    return (struct span){buf_span(&c->names).p + member->name_start, member->name_n};
 }
 
 static int compare_names(const void *a, const void *b, void *canonical)
@@ -157,9 +157,9 @@ static void refuse_duplicates(struct canonical *c, const struct member *members,
 /* The object whose record is at `place` and whose members are the last `count` was read. */
 static void close_object(struct canonical *c, uint32_t place, uint32_t count)
 {
-    struct member *members = member_at(c, member_count(c) - count);
+    struct member *members = count > 1 ? member_at(c, member_count(c) - count) : NULL;
     struct record *record = record_at(c, place);
-    if (is_in_order(c, members, count)) {
+    if (!members || is_in_order(c, members, count)) {
         if (place + 1 == record_count(c)) /* nor is there anything to sort within it */
             c->records.n -= sizeof *record;
         return;

@@ -5,6 +5,7 @@
 
 enum {
     FILE_BYTES_MAX = 1 << 20,
+    STORE_BYTES_MAX = 8192,
     ARENA_BYTES_MAX = 32 << 20,
     WARNING_BYTES_MAX = 1 << 20,
 };
@@ -115,7 +116,7 @@ static void open_from_environment(struct loader *l)
  * colons), else where the XDG base directory specification puts state. */
 static struct span standard_store(struct loader *l)
 {
-    BUF(store, FILE_BYTES_MAX);
+    BUF(store, STORE_BYTES_MAX);
     struct span service = loader_getenv(l, "STATE_DIRECTORY");
     struct span state = loader_getenv(l, "XDG_STATE_HOME"), home = loader_getenv(l, "HOME");
     struct span directory = service.p ? span_cut(&service, ':') : SPAN_ABSENT;
@@ -131,7 +132,7 @@ static struct span standard_store(struct loader *l)
                        "UNSTREAM_STORE=sqlite:/path/" STORE_FILE);
         return SPAN_ABSENT;
     }
-    return loader_copy(l, buf_span(&store));
+    return loader_keep(l, &store);
 }
 
 static void choose_store(struct loader *l)
@@ -164,7 +165,10 @@ static cJSON *read_file(struct loader *l)
         rc = buf_rc(&text);
     if (rc == OK)
         return config_text_parse(l, &text);
-    loader_problem(l, &l->file, "the configuration cannot be read: %s", rc_text(rc));
+    if (rc == E_NOMEM)
+        l->out_of_memory = true;
+    else
+        loader_problem(l, &l->file, "the configuration cannot be read: %s", rc_text(rc));
     return NULL;
 }
 
@@ -284,10 +288,11 @@ enum rc config_load(const struct config_source *source,
     buf_init(&l.warnings, WARNING_BYTES_MAX);
     choose_file(&l);
     read_everything(&l);
-    if (!l.out_of_memory && l.problem_count == 0)
+    if (l.problem_count == 0)
         buf_add(problems, buf_span(&l.warnings));
+    bool lost = buf_rc(&l.warnings) == E_NOMEM || buf_rc(problems) == E_NOMEM;
     buf_done(&l.warnings);
-    if (l.out_of_memory)
+    if (l.out_of_memory || lost)
         return E_NOMEM;
     if (l.problem_count)
         return E_INVALID;

@@ -92,7 +92,8 @@ const char *address_parse(struct span text, struct address *ret)
     struct span port = SPAN_ABSENT;
     if (span_starts(text, "unix:"))
         return parse_unix(span_from(text, strlen("unix:")), ret);
-    if (span_starts(text, ":") || span_find(text, ':') == text.n)
+    bool port_alone = span_starts(text, ":") && !span_starts(text, "::");
+    if (port_alone || span_find(text, ':') == text.n)
         return "needs a host and a port, such as 127.0.0.1:8080 (all interfaces: 0.0.0.0:8080)";
     const char *wrong = split_authority(text, &address.host, &port);
     if (wrong)

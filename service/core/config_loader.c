@@ -38,6 +38,8 @@ static bool add_where(struct buf *out, const struct where *where)
 }
 
 static void add_line(struct buf *out, const struct where *where, const char *format,
+                     va_list arguments) PRINTF_LIKE(3, 0);
+static void add_line(struct buf *out, const struct where *where, const char *format,
                      va_list arguments)
 {
     if (add_where(out, where))
@@ -77,12 +79,18 @@ struct span loader_copy(struct loader *loader, struct span bytes)
     return copy;
 }
 
+struct span loader_keep(struct loader *loader, const struct buf *built)
+{
+    loader->out_of_memory |= buf_rc(built) == E_NOMEM;
+    return buf_rc(built) == OK ? loader_copy(loader, buf_span(built)) : SPAN_ABSENT;
+}
+
 const char *loader_quote(struct loader *loader, struct span text)
 {
     BUF(quoted, MESSAGE_BYTES_MAX);
     json_quote(text, &quoted);
-    struct span copy = loader_copy(loader, buf_span(&quoted));
-    return copy.p ? copy.p : "";
+    struct span copy = loader_keep(loader, &quoted);
+    return copy.p ? copy.p : "\"...\"";
 }
 
 const char *loader_did_you_mean(struct loader *loader, struct span best)
@@ -91,7 +99,7 @@ const char *loader_did_you_mean(struct loader *loader, struct span best)
     if (!best.p)
         return "";
     buf_printf(&text, ", did you mean \"%.*s\"?", SPAN_ARG(best));
-    struct span copy = loader_copy(loader, buf_span(&text));
+    struct span copy = loader_keep(loader, &text);
     return copy.p ? copy.p : "";
 }
 

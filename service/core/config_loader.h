@@ -44,7 +44,10 @@ void loader_warning(struct loader *loader, const struct where *where, const char
 /* Memory of the configuration; NULL (and out_of_memory is noted). */
 void *loader_alloc(struct loader *loader, size_t n);
 struct span loader_copy(struct loader *loader, struct span bytes);
-/* `text` in JSON quotes, for messages; lives as long as the configuration; never NULL. */
+/* A copy of what was built; absent when building or copying failed. */
+struct span loader_keep(struct loader *loader, const struct buf *built);
+/* `text` in JSON quotes, for messages; lives as long as the configuration; never NULL
+ * ("..." stands for a text over 8 KiB). */
 const char *loader_quote(struct loader *loader, struct span text);
 /* ", did you mean \"x\"?" or "". */
 const char *loader_did_you_mean(struct loader *loader, struct span best);

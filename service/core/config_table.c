@@ -2,7 +2,7 @@
 
 #define KEY(section, type, member, name, kind, ...)                                            \
     {                                                                                          \
-        SECTION_##section, name, CONFIG_##kind, offsetof(struct type, member), __VA_ARGS__     \
+        SECTION_##section, CONFIG_##kind, name, offsetof(struct type, member), __VA_ARGS__     \
     }
 #define ROOT_KEY(member, ...) KEY(ROOT, config, member, __VA_ARGS__)
 #define UPSTREAM_KEY(member, ...) KEY(UPSTREAM, config_upstream, member, __VA_ARGS__)
@@ -13,7 +13,7 @@
 #define LOG_KEY(member, ...) KEY(LOG, config, member, __VA_ARGS__)
 #define OBJECT(name, ...)                                                                      \
     {                                                                                          \
-        SECTION_ROOT, name, CONFIG_OBJECT, 0, NULL, __VA_ARGS__                                \
+        SECTION_ROOT, CONFIG_OBJECT, name, 0, NULL, __VA_ARGS__                                \
     }
 
 #define KIB 1024.0

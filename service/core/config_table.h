@@ -53,8 +53,8 @@ enum config_type {
 
 struct config_key {
     enum config_section section;
-    const char *name;
     enum config_type type;
+    const char *name;
     size_t offset; /* in config_upstream, config_route, config_client; else in config */
     /* The default as JSON.  "null": none, or it depends on other keys as `help` says; the file
      * may say null too.  NULL: see `required`. */

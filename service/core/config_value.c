@@ -1,9 +1,8 @@
 #include "core/config_loader.h"
 
 #include "core/config_suggest.h"
-#include "core/json.h"
+#include "core/utf8.h"
 
-#include <math.h>
 #include <string.h>
 
 /* A file named by "@/path" holds one value. */
@@ -48,6 +47,10 @@ static bool from_file(struct loader *l, const struct where *where, struct span p
     enum rc rc = l->source->read_file(l->source->context, path, &content);
     if (rc == OK)
         rc = buf_rc(&content);
+    if (rc == E_NOMEM) {
+        l->out_of_memory = true;
+        return false;
+    }
     if (rc != OK) {
         loader_problem(l, where, "the file %s cannot be read: %s", loader_quote(l, path),
                        rc_text(rc));
@@ -67,15 +70,10 @@ static bool from_file(struct loader *l, const struct where *where, struct span p
 /* Values from outside the file were not read by the strict JSON reader yet. */
 static bool is_clean_text(struct span value)
 {
-    BUF(quoted, 6 * VALUE_BYTES_MAX);
-    struct json json;
     for (size_t i = 0; i < value.n; i++)
         if ((unsigned char)value.p[i] < 0x20 || value.p[i] == 0x7F)
             return false;
-    json_quote(value, &quoted);
-    json_init(&json, buf_span(&quoted), JSON_STRICT);
-    json_skip(&json);
-    return json_end(&json);
+    return utf8_is_valid(value);
 }
 
 bool config_value_text(struct loader *l, const struct where *where, const cJSON *item,
@@ -165,7 +163,7 @@ static bool set_number(struct loader *l, const struct where *where,
         return false;
     }
     bool whole = key->type == CONFIG_COUNT || key->type == CONFIG_SIZE;
-    if (whole && number != floor(number)) {
+    if (whole && number != (double)(uint64_t)number) {
         loader_problem(l, where, "must be a whole number, not %.15g", number);
         return false;
     }

@@ -59,7 +59,7 @@ static bool names_listener(struct span listen, struct span host)
 {
     struct address address;
     return address_parse(listen, &address) == NULL && !address.is_unix &&
-           address.host.n == host.n && strncasecmp(address.host.p, host.p, host.n) == 0;
+           span_eq_nocase(address.host, host);
 }
 
 /* localhost, a loopback address, or the host of one of the listeners. */

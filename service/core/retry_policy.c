@@ -142,7 +142,7 @@ static bool may_pass(const struct attempt_outcome *outcome, unsigned malformed)
 
 /* ---- the budget */
 
-enum { ONE_RETRY = 1000 };
+static const int64_t ONE_RETRY = 1000; /* in thousandths */
 
 static void budget_add(struct retry_budget *budget, int64_t thousandths)
 {
@@ -168,7 +168,7 @@ static void budget_refill(struct retry_budget *budget, int64_t now_ms)
 void retry_budget_earn(struct retry_budget *budget, double ratio, int64_t now_ms)
 {
     budget_refill(budget, now_ms);
-    budget_add(budget, (int64_t)(ratio * ONE_RETRY));
+    budget_add(budget, (int64_t)(ratio * (double)ONE_RETRY));
 }
 
 static bool budget_spend(struct retry_budget *budget, int64_t now_ms)

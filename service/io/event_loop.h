@@ -31,8 +31,8 @@ void event_loop_unwatch(struct event_loop *loop, struct watch *watch);
 int64_t event_loop_now_ms(const struct event_loop *loop);
 struct timers *event_loop_timers(struct event_loop *loop);
 struct mailbox *event_loop_mailbox(struct event_loop *loop);
-/* Call `run` at the end of every round, after events, timers and messages, until it is
- * unhooked by NULL.  At most EVENT_LOOP_HOOKS_MAX.  For an adapter that must act once per round
+/* Call `run` at the end of every round, after events, messages and timers, until it is
+ * unhooked.  At most EVENT_LOOP_HOOKS_MAX.  For an adapter that must act once per round
  * (libmicrohttpd after resumes). */
 enum { EVENT_LOOP_HOOKS_MAX = 4 };
 struct round_hook {

@@ -5,7 +5,36 @@
  * later whose body, is complete and within limits, and takes replies at any later time.  It
  * knows nothing of routes beyond what its handler tells it.  Several fronts (clients,
  * operators) share one loop.  Thread: the loop; no callback runs from inside a function of this
- * header. */
+ * header.
+ *
+ * The life of a request.  on_head, or on_problem when the head is refused.  Then on_request
+ * when the body is whole, or on_problem, unless there is a reply already.  Then perhaps
+ * on_left. Last on_end, exactly once; after it the pointer must not be used.  A reply is due
+ * once, at any time between the first call and on_end; one that comes when nothing can be
+ * delivered any more is dropped.  Requests of one connection follow each other: the head of the
+ * next comes after the reply of the one before was written, which may be before its on_end.
+ *
+ * Bodies.  A body that will not be used (too large, or replied to in on_head) is read away up
+ * to 1 MiB, so that its sender gets to read the reply.  Beyond that, and when it comes too
+ * slowly, the reply is sent at once and the connection closed, whatever the client makes of
+ * that; such a reply must be given inside on_problem and never counts as delivered.  Framing
+ * problems and refusals of a client that sent `Expect: 100-continue` are answered at once and
+ * close.
+ *
+ * Delivered means that the client had not closed its side when its reply was given, and that
+ * its machine acknowledged the last byte and sent no reset.  What is not yet acknowledged when
+ * the reply was written is looked at again for as long as the reply's deadline lasts, so on_end
+ * may come some milliseconds after the client has its answer.
+ *
+ * What is below us.  Some requests libmicrohttpd refuses by itself, with a page of HTML or by
+ * closing: request lines and header lines it cannot parse, HTTP/0.9 and HTTP/2 (505), a
+ * Content-Length that is no number (also one followed by a blank), malformed chunks, heads that
+ * do not fit its memory of header_bytes_max + 8 KiB, at most 32 KiB, with all their records
+ * (431 or 414; 140 headers of 110 bytes fit by default).  Within chunked bodies a bare CR or LF
+ * ends a line.  NULs, continuation lines (obs-fold) and bare LFs in heads are seen by a look at
+ * the parser's memory, which holds for libmicrohttpd 0.9.75 only; with another version that
+ * check is off.
+ */
 #ifndef IO_HTTP_FRONT_H
 #define IO_HTTP_FRONT_H
 
@@ -25,6 +54,7 @@ struct http_request;
     X(FRONT_BAD_TRANSFER_ENCODING, 501, "no Transfer-Encoding but chunked is understood")      \
     X(FRONT_BAD_EXPECT, 417, "no Expect but 100-continue is understood")                       \
     X(FRONT_BODY_TOO_LARGE, 413, "the body is over the limit")                                 \
+    X(FRONT_HEAD_TOO_LARGE, 431, "the request's head is over the limit")                       \
     X(FRONT_TOO_SLOW, 408, "the request did not arrive in time")                               \
     X(FRONT_NO_MEMORY, 503, "out of memory")
 
@@ -38,15 +68,16 @@ int front_problem_status(enum front_problem problem);
 const char *front_problem_text(enum front_problem problem);
 
 struct http_handler {
-    /* The head is complete and well framed.  Either reply now (the body, if any, is read away
-     * up to a bound), or return and get on_request when the whole body is there. */
+    /* The head is complete and well framed.  Either reply now (the reply goes out when the body
+     * was read away), or return and get on_request when the whole body is there. */
     void (*on_head)(void *context, struct http_request *request);
     void (*on_request)(void *context, struct http_request *request);
     /* The front refuses this request: reply with this problem, in whatever shape suits. */
     void (*on_problem)(void *context, struct http_request *request, enum front_problem problem);
     /* The client closed its side or the connection broke while its reply was pending.
-     * broken: nothing can be delivered any more.  Else it may be a half-close: a reply is still
-     * written, but never counts as delivered.  At most one call of each kind. */
+     * broken: nothing can be delivered any more, on_end follows by itself.  Else it may be a
+     * half-close: a reply is still written, but never counts as delivered.  At most one call of
+     * each kind. */
     void (*on_left)(void *context, struct http_request *request, bool broken);
     /* The request is over and its pointer becomes invalid.  delivered: the last byte of the
      * reply left this machine and the client had not gone.  Comes exactly once for every
@@ -60,11 +91,13 @@ struct http_front_params {
     const struct span *listen; /* "127.0.0.1:8080", "[::1]:8080", "unix:/path" */
     size_t listen_count;
     struct http_handler handler;
-    unsigned connections_max;
+    unsigned connections_max; /* further ones wait in the backlog, or are closed when there are
+                                 several addresses */
     size_t header_bytes_max, body_bytes_max;
     int64_t keepalive_ms;       /* idle connections are closed after this */
     int64_t request_timeout_ms; /* first byte of a request to the end of its head; bodies get
                                    this plus body_bytes / request_bytes_per_s_min */
+    /* A reply has request_timeout_ms plus its bytes / reply_bytes_per_s_min. */
     uint64_t request_bytes_per_s_min, reply_bytes_per_s_min;
     /* A connection's idle keep-alive is never cut by request_timeout_ms. */
 };
@@ -73,8 +106,8 @@ struct http_front_params {
  * remedy, is appended to `problem`), E_INVALID (an address that cannot be read), E_NOMEM. */
 MUST_CHECK enum rc http_front_new(const struct http_front_params *params, struct buf *problem,
                                   struct http_front **ret);
-/* Every pending request must have been replied to; connections are closed, on_end comes from
- * inside this call only. */
+/* Every pending request should have been replied to (else: an empty 503); connections are
+ * closed, on_end comes from inside this call only. */
 void http_front_free(struct http_front *front);
 OWNED_DEFINE(http_front)
 /* The addresses bound, with real ports where 0 was asked for, "127.0.0.1:43121" a line each. */
@@ -90,9 +123,12 @@ unsigned http_front_connections(const struct http_front *front);
 
 /* Spans live as long as the request. */
 const struct http_head *http_request_head(const struct http_request *request);
-/* The whole body; empty before on_request. */
+/* The whole body; empty before on_request, and after http_request_drop_body or the last byte of
+ * the reply. */
 struct span http_request_body(const struct http_request *request);
-/* Memory that lives as long as the request. */
+/* Forget the body now, for a handler that has taken what it needs and will wait for long. */
+void http_request_drop_body(struct http_request *request);
+/* Memory that lives as long as the request, at most 1 MiB. */
 struct arena *http_request_arena(struct http_request *request);
 /* Monotonic milliseconds of its first byte (or its accept, if that is not known). */
 int64_t http_request_start_ms(const struct http_request *request);
@@ -108,8 +144,10 @@ struct http_reply {
     bool close;        /* close the connection after this reply */
 };
 
-/* Reply, once per request, from any callback or later.  Headers are copied.  HEAD requests get
- * the same head without the body. */
+/* Reply, once per request, from any callback or later.  Headers are copied; tabs in values
+ * become blanks, empty ones are left out, other control characters are an assertion.  HEAD
+ * requests get the same head without the body.  Without memory for it the connection is closed.
+ */
 void http_request_reply(struct http_request *request, const struct http_reply *reply);
 
 #endif

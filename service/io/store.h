@@ -40,7 +40,8 @@ struct key_record {
     int64_t created_ms;      /* first seen */
     int64_t ended_ms;
     struct answer answer; /* DONE and FAILED; valid during the callback, body owned by the
-                           * record: take a reference with blob_ref */
+                           * record: take a reference with blob_ref.  RELEASED: what became of
+                           * the last flight, without body (a crash: "interrupted") */
     bool corrupt;         /* the stored body does not match its checksum: no body */
 };
 
@@ -56,18 +57,21 @@ struct store_claim {
 
 enum claim_result {
     CLAIM_OK,        /* RUNNING, this flight owns it, its first call is counted */
-    CLAIM_EXISTS,    /* the key is RUNNING, DONE or FAILED: see the record, nothing changed */
+    CLAIM_EXISTS,    /* the key is RUNNING, DONE or FAILED, or RELEASED with another fingerprint
+                      * (I5): see the record, nothing changed */
     CLAIM_EXHAUSTED, /* RELEASED, but all paid calls are used up: nothing changed */
 };
 
 /* rc is OK, or why nothing was (durably) done: E_IO (store trouble), E_LIMIT (full disk or
- * maximum size), E_CLOSED.  Spans and records are valid during the callback only. */
+ * maximum size), E_NOMEM, E_CLOSED.  A claim with a flight id that was used before: E_CONFLICT.
+ * Spans and records are valid during the callback only. */
 typedef void store_lookup_cb(void *context, enum rc rc, const struct key_record *record);
 typedef void store_claim_cb(void *context, enum rc rc, enum claim_result result,
                             const struct key_record *record);
 /* E_CONFLICT: the flight does not own the key any more (I6); nothing changed. */
 typedef void store_done_cb(void *context, enum rc rc);
-/* paid_calls: the key's count now; E_LIMIT: paid_calls_max reached, nothing changed. */
+/* paid_calls: the key's count now; E_LIMIT: paid_calls_max reached, nothing changed (a full
+ * disk is E_IO here). */
 typedef void store_count_cb(void *context, enum rc rc, unsigned paid_calls);
 
 struct store_completion {
@@ -87,7 +91,10 @@ struct store_release {
     int64_t now_ms;
 };
 
-/* Numbers for metrics and health, as of a moment ago. */
+/* Numbers for metrics and health, as of a moment ago.  A commit is a transaction of queued
+ * operations, timed from its begin until it is durable; bytes are the store's on disk,
+ * free_bytes what its disk has left.  writable becomes false for good when writes can no longer
+ * be trusted; a full disk does not make it false. */
 struct store_stats {
     uint64_t commits, operations, failures, queue_length, bytes, free_bytes;
     uint64_t commit_us_sum, commit_us_max;

@@ -132,7 +132,7 @@ enum rc upstream_start(struct upstream *upstream, const struct transfer_params *
     struct transfer *transfer = transfer_new(params);
     if (!transfer)
         return E_NOMEM;
-    enum rc rc = upstream_request_build(transfer, params);
+    enum rc rc = upstream_transfer_build(transfer, params);
     if (rc != OK) {
         transfer_unref(transfer);
         return rc;

@@ -469,8 +469,10 @@ void upstream_call_start(struct upstream_thread *thread, struct transfer *transf
     }
     begin(call, transfer);
     bool first = false;
-    if (timers_start(&thread->timers, &call->timer, due_ms(call)) != OK ||
-        upstream_gate_enter(call, &first) != OK)
+    if (due_ms(call) <= thread->now_ms)
+        expire(call); /* its time was over before it came here */
+    else if (timers_start(&thread->timers, &call->timer, due_ms(call)) != OK ||
+             upstream_gate_enter(call, &first) != OK)
         upstream_call_abort(call, ATTEMPT_NO_RESOURCES);
     else if (first)
         upstream_call_connect(call);

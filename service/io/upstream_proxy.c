@@ -114,17 +114,6 @@ static struct span without_dot(struct span host)
     return span_ends(host, ".") ? (struct span){host.p, host.n - 1} : host;
 }
 
-static bool same_nocase(struct span a, struct span b)
-{
-    for (size_t i = 0; i < a.n && i < b.n; i++) {
-        char x = a.p[i] >= 'A' && a.p[i] <= 'Z' ? (char)(a.p[i] + 'a' - 'A') : a.p[i];
-        char y = b.p[i] >= 'A' && b.p[i] <= 'Z' ? (char)(b.p[i] + 'a' - 'A') : b.p[i];
-        if (x != y)
-            return false;
-    }
-    return a.n == b.n;
-}
-
 /* The domain itself and everything below it. */
 static bool in_domain(struct span host, struct span domain)
 {
@@ -136,7 +125,7 @@ static bool in_domain(struct span host, struct span domain)
     if (domain.n == 0 || domain.n > host.n || ip_of(host).n)
         return false;
     struct span tail = span_from(host, host.n - domain.n);
-    return same_nocase(tail, domain) &&
+    return span_eq_nocase(tail, domain) &&
            (tail.n == host.n || host.p[host.n - domain.n - 1] == '.');
 }
 

@@ -95,6 +95,7 @@ TEST(canonical, a_byte_order_mark_is_dropped_and_counts_in_offsets)
 TEST(canonical, a_name_twice_is_refused_at_the_second)
 {
     assert_refused("{\"a\":1,\"a\":2}", JSON_DUPLICATE, 7);
+    assert_refused("{\"\":1,\"\":2}", JSON_DUPLICATE, 6);
     assert_refused("{\"ab\":1,\"a\\u0062\":2}", JSON_DUPLICATE, 8);
     assert_refused("{\"x\":[{\"b\":1,\"a\":2,\"b\":3}]}", JSON_DUPLICATE, 19);
     assert_non_null(canonical("{\"a\":{\"a\":1},\"b\":{\"a\":1}}"));
@@ -185,35 +186,39 @@ static void blank(struct buf *out)
 
 static void write_name(unsigned number, bool escaped, struct buf *out)
 {
-    buf_printf(out, escaped ? "\"\\u%04x\"" : "\"%c\"", 'a' + number);
+    buf_printf(out, escaped ? "\"\\u%04x\":" : "\"%c\":", 'a' + number);
+}
+
+static void write_value(unsigned depth, uint64_t content, bool shuffle, struct buf *out);
+
+static void write_container(unsigned depth, uint64_t content, bool shuffle, struct buf *out)
+{
+    bool is_object = content % 4 == 2 || depth == 4;
+    unsigned count = (unsigned)(content / 4 % 5);
+    unsigned turn = shuffle && is_object && count ? dice(count) : 0;
+    buf_add_byte(out, is_object ? '{' : '[');
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t number = (i + turn) % count;
+        buf_add_text(out, i ? "," : "");
+        if (is_object)
+            write_name((unsigned)number, shuffle && dice(2), out);
+        write_value(depth - 1, content * 31 / 5 + number * 7919 + depth, shuffle, out);
+    }
+    if (shuffle)
+        blank(out);
+    buf_add_byte(out, is_object ? '}' : ']');
 }
 
 /* A value; `shuffle` decides member order, white space and escapes, the rest is the same. */
 static void write_value(unsigned depth, uint64_t content, bool shuffle, struct buf *out)
 {
     static const char *const scalars[] = {"1", "1.0", "\"x\\ny\"", "null", "true", "\"\""};
-    unsigned kind = (unsigned)(content % 4), count = (unsigned)(content / 4 % 5);
     if (shuffle)
         blank(out);
-    if (depth == 0 || (kind < 2 && depth < 4)) {
+    if (depth == 4 || (depth > 0 && content % 4 >= 2))
+        write_container(depth, content, shuffle, out);
+    else
         buf_add_text(out, scalars[content / 7 % COUNT_OF(scalars)]);
-    } else {
-        bool is_object = kind == 2 || depth == 4;
-        unsigned turn = shuffle && is_object && count ? dice(count) : 0;
-        buf_add_byte(out, is_object ? '{' : '[');
-        for (unsigned i = 0; i < count; i++) {
-            unsigned number = (i + turn) % count;
-            buf_add_text(out, i ? "," : "");
-            if (is_object) {
-                write_name(number, shuffle && dice(2), out);
-                buf_add_byte(out, ':');
-            }
-            write_value(depth - 1, content * 31 / 5 + number * 7919 + depth, shuffle, out);
-        }
-        if (shuffle)
-            blank(out);
-        buf_add_byte(out, is_object ? '}' : ']');
-    }
     if (shuffle)
         blank(out);
 }

@@ -94,6 +94,24 @@ TEST(upstream_time, the_deadline_ends_everything)
     }
 }
 
+TEST(upstream_time, without_time_left_nothing_is_sent)
+{
+    static const int64_t times[] = {0, -1, INT64_MIN / 2};
+    struct bench *bench = bench_new(says_nothing);
+    for (size_t i = 0; i < COUNT_OF(times); i++) {
+        struct try try;
+        try_init(&try, bench);
+        try.params.time_left_ms = times[i];
+        try_start(&try, bench);
+        try_wait(&try, bench);
+        assert_end(&try, ATTEMPT_DEADLINE);
+        assert_false(try.outcome.request_sent);
+        try_done(&try);
+    }
+    assert_int_equal(bench->provider->accepted, 0);
+    bench_free(bench);
+}
+
 TEST(upstream_time, a_deadline_can_be_brought_forward)
 {
     struct bench *bench = bench_new(says_nothing);
@@ -232,12 +250,6 @@ TEST(upstream_time, a_cancel_closes_the_connection_inside_the_stream)
     wait_for(&bench->provider->left, 1);
     assert_no_callback(&try, bench, 1);
     bench_free(bench);
-}
-
-static void answers(struct peer *peer)
-{
-    while (peer_read_request(peer))
-        peer_answer(peer, HELLO STOP DONE);
 }
 
 TEST(upstream_time, a_cancel_wins_over_an_end_that_is_on_its_way)

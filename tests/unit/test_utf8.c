@@ -16,8 +16,9 @@ TEST(utf8, valid_text_of_all_lengths_stays_as_it_is)
     assert_repaired(SPAN(""), SPAN(""));
     assert_repaired(SPAN("plain ascii of more than eight bytes"),
                     SPAN("plain ascii of more than eight bytes"));
-    assert_repaired(SPAN("\xC2\x80 \xE0\xA0\x80 \xED\x9F\xBF \xF0\x90\x80\x80 \xF4\x8F\xBF\xBF"),
-                    SPAN("\xC2\x80 \xE0\xA0\x80 \xED\x9F\xBF \xF0\x90\x80\x80 \xF4\x8F\xBF\xBF"));
+    assert_repaired(
+        SPAN("\xC2\x80 \xE0\xA0\x80 \xED\x9F\xBF \xF0\x90\x80\x80 \xF4\x8F\xBF\xBF"),
+        SPAN("\xC2\x80 \xE0\xA0\x80 \xED\x9F\xBF \xF0\x90\x80\x80 \xF4\x8F\xBF\xBF"));
 }
 
 TEST(utf8, each_bad_piece_becomes_one_replacement_character)

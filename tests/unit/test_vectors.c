@@ -41,8 +41,8 @@ static void check_key(const cJSON *vector)
     struct header lines[LINES_MAX];
     struct headers headers = {lines, 0};
     const cJSON *line;
-    cJSON_ArrayForEach(line, cJSON_GetObjectItemCaseSensitive(vector, "lines"))
-    {
+    for (line = cJSON_GetObjectItemCaseSensitive(vector, "lines")->child; line;
+         line = line->next) {
         assert_true(headers.count < LINES_MAX);
         lines[headers.count++] =
             (struct header){SPAN("Idempotency-Key"), span_of(cJSON_GetStringValue(line))};
@@ -62,7 +62,8 @@ TEST(vectors, keys_are_read_as_the_cases_say)
 {
     cJSON *vectors = load("idem_key_header.json");
     const cJSON *vector;
-    cJSON_ArrayForEach(vector, vectors) check_key(vector);
+    for (vector = vectors->child; vector; vector = vector->next)
+        check_key(vector);
     assert_true(cJSON_GetArraySize(vectors) > 0);
     cJSON_Delete(vectors);
 }
@@ -107,7 +108,8 @@ TEST(vectors, bodies_match_or_differ_as_the_cases_say)
 {
     cJSON *vectors = load("fingerprint.json");
     const cJSON *pairs = cJSON_GetObjectItemCaseSensitive(vectors, "pairs"), *pair;
-    cJSON_ArrayForEach(pair, pairs) check_pair(pair);
+    for (pair = pairs->child; pair; pair = pair->next)
+        check_pair(pair);
     assert_true(cJSON_GetArraySize(pairs) > 0);
     cJSON_Delete(vectors);
 }
@@ -116,7 +118,8 @@ TEST(vectors, bodies_are_refused_as_the_cases_say)
 {
     cJSON *vectors = load("fingerprint.json");
     const cJSON *bodies = cJSON_GetObjectItemCaseSensitive(vectors, "reject_400"), *body;
-    cJSON_ArrayForEach(body, bodies) check_rejected(body);
+    for (body = bodies->child; body; body = body->next)
+        check_rejected(body);
     assert_true(cJSON_GetArraySize(bodies) > 0);
     cJSON_Delete(vectors);
 }

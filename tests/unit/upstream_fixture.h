@@ -360,4 +360,23 @@ static inline void peer_answer(struct peer *peer, const char *body)
     (void)peer_send(peer, body);
 }
 
+static inline void answers(struct peer *peer)
+{
+    while (peer_read_request(peer))
+        peer_answer(peer, HELLO STOP DONE);
+}
+
+/* A bench, a transfer, its end. */
+static inline void assert_script_ends(void (*script)(struct peer *peer), enum attempt_end end)
+{
+    struct bench *bench = bench_new(script);
+    struct try try;
+    try_run(&try, bench);
+    assert_end(&try, end);
+    assert_true(try.outcome.request_sent);
+    assert_int_equal(bench->provider->requests, 1);
+    try_done(&try);
+    bench_free(bench);
+}
+
 #endif

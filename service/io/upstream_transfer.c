@@ -62,10 +62,11 @@ static enum rc add_line(struct transfer *transfer, struct curl_slist ***tail, st
     char *line = arena_alloc(&transfer->arena, name.n + separator_n + value.n + 1);
     if (!node || !line)
         return E_NOMEM;
-    memcpy(line, name.p, name.n);
-    memcpy(line + name.n, separator, separator_n);
+    char *at = mempcpy(line, name.p, name.n);
+    at = mempcpy(at, separator, separator_n);
     if (value.n)
-        memcpy(line + name.n + separator_n, value.p, value.n);
+        at = mempcpy(at, value.p, value.n);
+    *at = '\0';
     node->data = line;
     **tail = node;
     *tail = &node->next;
@@ -127,7 +128,7 @@ static enum rc build_way(struct transfer *transfer, const struct transfer_params
     return rc;
 }
 
-enum rc upstream_request_build(struct transfer *transfer, const struct transfer_params *params)
+enum rc upstream_transfer_build(struct transfer *transfer, const struct transfer_params *params)
 {
     enum rc rc = check(params);
     if (rc == OK)

@@ -1,0 +1,146 @@
+-- The named queries: `-- name: x` starts the one that C code calls QUERY_X.  Parameters have
+-- the names of the columns they meet.  Scripts of several statements are said to be such.
+
+-- name: application_id
+PRAGMA application_id;
+
+-- name: user_version
+PRAGMA user_version;
+
+-- name: table_count
+SELECT count(*) FROM sqlite_schema;
+
+-- name: begin
+BEGIN IMMEDIATE;
+
+-- name: commit
+COMMIT;
+
+-- name: rollback
+ROLLBACK;
+
+-- name: shape_file
+-- A script, without effect on a file that has tables: its layout.
+PRAGMA page_size = 8192;
+PRAGMA auto_vacuum = INCREMENTAL;
+
+-- name: set_up_writer
+-- A script.  FULL: what COMMIT reported survives a power cut.  Checkpoints are made by the
+-- writer itself, as the automatic one hides its failures; the log file shrinks back to
+-- journal_size_limit after a burst.
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA secure_delete = FAST;
+PRAGMA wal_autocheckpoint = 0;
+PRAGMA journal_size_limit = 67108864;
+PRAGMA cache_size = -16384;
+PRAGMA temp_store = MEMORY;
+PRAGMA trusted_schema = OFF;
+PRAGMA cell_size_check = ON;
+
+-- name: journal_mode
+-- What set_up_writer got: 'wal', unless the file system has no shared memory.
+SELECT journal_mode = 'wal' FROM pragma_journal_mode;
+
+-- name: set_up_reader
+-- A script.
+PRAGMA cache_size = -16384;
+PRAGMA temp_store = MEMORY;
+PRAGMA trusted_schema = OFF;
+PRAGMA cell_size_check = ON;
+
+-- name: page_size
+PRAGMA page_size;
+
+-- name: freelist_count
+PRAGMA freelist_count;
+
+-- name: set_max_page_count
+-- A pragma takes no parameters: the number of pages is appended to this text.
+PRAGMA max_page_count =
+
+-- name: vacuum_some
+PRAGMA incremental_vacuum(64);
+
+-- name: make_salt
+INSERT INTO meta (name, value) VALUES ('salt', :salt) ON CONFLICT (name) DO NOTHING;
+
+-- name: salt
+SELECT value FROM meta WHERE name = 'salt';
+
+-- name: interrupt_flights
+UPDATE flights
+SET state = 'interrupted', ended_ms = :now_ms, status = 503, error_code = 'interrupted',
+    forget_ms = :forget_ms
+WHERE forget_ms IS NULL;
+
+-- name: interrupt_keys
+UPDATE keys SET state = 'released', ended_ms = :now_ms, forget_ms = :forget_ms
+WHERE forget_ms IS NULL;
+
+-- name: key_get
+-- A key as it is now, with the answer of its last flight.  A body is only found where it may
+-- be replayed.  LEFT JOIN, so that missing rows are noticed as damage, not as an absent key.
+SELECT iif(k.state = 'failed' AND k.answer_until_ms <= :now_ms, 'released', k.state),
+       k.fingerprint, k.flight, k.paid_calls, k.created_ms, k.ended_ms,
+       f.status, f.content_type, f.request_id, f.error_code, f.body, b.sha256, b.bytes
+FROM keys AS k
+LEFT JOIN flights AS f ON f.flight = k.flight
+LEFT JOIN bodies AS b ON b.body = f.body AND k.answer_until_ms > :now_ms
+WHERE k.key = :key AND (k.forget_ms IS NULL OR k.forget_ms > :now_ms);
+
+-- name: key_claim
+-- One statement decides and claims.  No row comes back: somebody else has the key, or it is
+-- used up.  A life that is over (first line of WHERE) starts again at one paid call.
+INSERT INTO keys (key, fingerprint, state, flight, paid_calls, created_ms)
+VALUES (:key, :fingerprint, 'running', :flight, 1, :now_ms)
+ON CONFLICT (key) DO UPDATE
+SET fingerprint = excluded.fingerprint, state = 'running', flight = excluded.flight,
+    paid_calls = iif(forget_ms <= :now_ms, 1, paid_calls + 1),
+    created_ms = iif(forget_ms <= :now_ms, :now_ms, created_ms),
+    ended_ms = NULL, answer_until_ms = NULL, forget_ms = NULL
+WHERE forget_ms <= :now_ms
+   OR (state = 'released' OR (state = 'failed' AND answer_until_ms <= :now_ms))
+      AND fingerprint = excluded.fingerprint AND paid_calls < :paid_calls_max
+RETURNING paid_calls, created_ms;
+
+-- name: flight_start
+INSERT INTO flights (flight, key, scope, route, state, started_ms)
+VALUES (:flight, :key, :scope, :route, 'running', :now_ms);
+
+-- name: key_count
+UPDATE keys SET paid_calls = paid_calls + 1
+WHERE key = :key AND flight = :flight AND state = 'running' AND paid_calls < :paid_calls_max
+RETURNING paid_calls;
+
+-- name: key_paid_calls
+SELECT paid_calls FROM keys WHERE key = :key AND flight = :flight AND state = 'running';
+
+-- name: key_complete
+UPDATE keys
+SET state = :state, ended_ms = :now_ms, answer_until_ms = :answer_until_ms,
+    forget_ms = :forget_ms
+WHERE key = :key AND flight = :flight AND state = 'running';
+
+-- name: key_release
+UPDATE keys
+SET state = 'released', ended_ms = :now_ms, forget_ms = :forget_ms,
+    paid_calls = max(paid_calls - :give_back, 0)
+WHERE key = :key AND flight = :flight AND state = 'running';
+
+-- name: body_add
+INSERT INTO bodies (sha256, bytes) VALUES (:sha256, :bytes) RETURNING body;
+
+-- name: flight_end
+UPDATE flights
+SET state = :state, ended_ms = :now_ms, status = :status, content_type = :content_type,
+    request_id = :request_id, error_code = :error_code, body = :body, forget_ms = :forget_ms
+WHERE flight = :flight AND state = 'running';
+
+-- name: key_reap
+DELETE FROM keys
+WHERE key = (SELECT key FROM keys WHERE forget_ms <= :now_ms ORDER BY forget_ms LIMIT 1);
+
+-- name: flight_reap
+DELETE FROM flights
+WHERE flight = (SELECT flight FROM flights WHERE forget_ms <= :now_ms ORDER BY forget_ms LIMIT 1);

@@ -1,0 +1,177 @@
+/* A flight and the store: look-up, claim, count, complete, release.  Once the store is closed,
+ * each ends at once as if it had failed. */
+#include "app/engine_internal.h"
+
+#include "app/clock.h"
+
+#include <string.h>
+
+/* What the store's record of the key means for this flight. */
+static enum flight_key judge_record(const struct engine_flight *run,
+                                    const struct key_record *record)
+{
+    bool same = memcmp(record->fingerprint.bytes, run->intake->fingerprint.bytes,
+                       sizeof record->fingerprint.bytes) == 0;
+    switch (record->state) {
+    case KEY_ABSENT:
+        return FLIGHT_KEY_FREE;
+    case KEY_RELEASED:
+        return same ? FLIGHT_KEY_FREE : FLIGHT_KEY_OTHER;
+    case KEY_DONE:
+    case KEY_FAILED:
+        if (!same)
+            return FLIGHT_KEY_OTHER;
+        return record->corrupt ? FLIGHT_KEY_CORRUPT : FLIGHT_KEY_ANSWERED;
+    case KEY_RUNNING:
+        break;
+    }
+    return FLIGHT_KEY_TROUBLE; /* running, but not in this process: nothing we could join */
+}
+
+/* Keep what a replay repeats; spans go into the intake's arena. */
+static void keep_record(struct engine_flight *run, const struct key_record *record)
+{
+    struct arena *arena = &run->intake->arena;
+    const struct answer *stored = &record->answer;
+    run->answer = (struct answer){
+        .status = stored->status,
+        .body = blob_ref(stored->body),
+        .content_type = arena_copy(arena, stored->content_type),
+        .request_id =
+            stored->request_id.p ? arena_copy(arena, stored->request_id) : SPAN_ABSENT,
+        .error_code =
+            stored->error_code.p ? arena_copy(arena, stored->error_code) : SPAN_ABSENT,
+    };
+    run->id = record->flight;
+    flight_id_text(run->id, run->id_text);
+}
+
+static enum flight_key judge(struct engine_flight *run, enum rc rc,
+                             const struct key_record *record)
+{
+    enum flight_key key = rc == OK ? judge_record(run, record) : FLIGHT_KEY_TROUBLE;
+    if (key == FLIGHT_KEY_ANSWERED)
+        keep_record(run, record);
+    return key;
+}
+
+static void on_lookup(void *context, enum rc rc, const struct key_record *record)
+{
+    struct engine_flight *run = context;
+    engine_flight_perform(run, flight_on_lookup(&run->flight, judge(run, rc, record)));
+}
+
+enum flight_order engine_store_look_up(struct engine_flight *run)
+{
+    struct store *store = run->engine->store;
+    const struct digest *key = &run->intake->key;
+    if (!store || store_lookup(store, key, clock_unix_ms(), on_lookup, run) != OK)
+        return flight_on_lookup(&run->flight, FLIGHT_KEY_TROUBLE);
+    return FLIGHT_WAIT;
+}
+
+static void on_claim(void *context, enum rc rc, enum claim_result result,
+                     const struct key_record *record)
+{
+    struct engine_flight *run = context;
+    enum flight_key key = FLIGHT_KEY_TROUBLE;
+    if (rc == OK)
+        switch (result) {
+        case CLAIM_OK:
+            key = FLIGHT_KEY_FREE;
+            break;
+        case CLAIM_EXHAUSTED:
+            key = FLIGHT_KEY_USED_UP;
+            break;
+        case CLAIM_EXISTS:
+            key = judge(run, rc, record);
+            break;
+        }
+    engine_flight_perform(run, flight_on_claim(&run->flight, key));
+}
+
+enum flight_order engine_store_claim(struct engine_flight *run)
+{
+    const struct intake *intake = run->intake;
+    enum http_error refusal;
+    if (!engine_admits(run, &refusal))
+        return flight_refuse(&run->flight, refusal, NULL);
+    const struct store_claim claim = {
+        .key = intake->key,
+        .scope = intake->scope,
+        .fingerprint = intake->fingerprint,
+        .flight = run->id,
+        .route = span_of(api_route(intake->api)),
+        .now_ms = clock_unix_ms(),
+        .paid_calls_max = intake->config->idempotency.paid_calls_max,
+    };
+    if (!run->engine->store || store_claim(run->engine->store, &claim, on_claim, run) != OK)
+        return flight_on_claim(&run->flight, FLIGHT_KEY_TROUBLE);
+    return FLIGHT_WAIT;
+}
+
+static void on_count(void *context, enum rc rc, unsigned paid_calls)
+{
+    struct engine_flight *run = context;
+    (void)paid_calls;
+    engine_flight_perform(run, flight_on_count(&run->flight, rc));
+}
+
+enum flight_order engine_store_count(struct engine_flight *run)
+{
+    struct store *store = run->engine->store;
+    const struct intake *intake = run->intake;
+    unsigned paid_calls_max = intake->config->idempotency.paid_calls_max;
+    if (!store ||
+        store_count(store, &intake->key, run->id, paid_calls_max, on_count, run) != OK)
+        return flight_on_count(&run->flight, E_CLOSED);
+    return FLIGHT_WAIT;
+}
+
+static void on_commit(void *context, enum rc rc)
+{
+    struct engine_flight *run = context;
+    if (rc != OK) {
+        struct log_line line;
+        log_begin(&line, run->engine->log, LOG_LEVEL_ERROR, "store_failed");
+        log_text(&line, "flight", run->id_text);
+        log_text(&line, "reason", rc_text(rc));
+        log_text(&line, "next",
+                 "the waiters are answered, but a retry of this key may run again");
+        log_end(&line);
+    }
+    engine_flight_perform(run, flight_on_commit(&run->flight, rc));
+}
+
+enum flight_order engine_store_complete(struct engine_flight *run, bool failed)
+{
+    const struct config_idempotency *times = &run->intake->config->idempotency;
+    int64_t now = clock_unix_ms();
+    const struct store_completion completion = {
+        .key = run->intake->key,
+        .flight = run->id,
+        .failed = failed,
+        .answer = run->answer,
+        .now_ms = now,
+        .expires_ms = now + (failed ? times->error_ttl_ms : times->ttl_ms),
+    };
+    if (!run->engine->store ||
+        store_complete(run->engine->store, &completion, on_commit, run) != OK)
+        return flight_on_commit(&run->flight, E_CLOSED);
+    return FLIGHT_WAIT;
+}
+
+enum flight_order engine_store_release(struct engine_flight *run)
+{
+    const struct store_release release = {
+        .key = run->intake->key,
+        .flight = run->id,
+        .give_back = run->flight.call_in_hand,
+        .outcome = run->answer,
+        .now_ms = clock_unix_ms(),
+    };
+    if (!run->engine->store ||
+        store_release(run->engine->store, &release, on_commit, run) != OK)
+        return flight_on_commit(&run->flight, E_CLOSED);
+    return FLIGHT_WAIT;
+}

@@ -1,0 +1,166 @@
+#include "core/framing.h"
+
+#include <string.h>
+
+static bool is_token_byte(unsigned char byte)
+{
+    if ((byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+        (byte >= 'a' && byte <= 'z'))
+        return true;
+    return byte && strchr("!#$%&'*+-.^_`|~", byte);
+}
+
+static bool is_token(struct span text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (!is_token_byte((unsigned char)text.p[i]))
+            return false;
+    return text.n > 0;
+}
+
+/* No control character at or below `last`, and no DEL; a tab is one of them only if asked. */
+static bool is_clean(struct span text, unsigned char last, bool tab_is_fine)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char byte = (unsigned char)text.p[i];
+        if (byte == 0x7F || (byte <= last && !(byte == '\t' && tab_is_fine)))
+            return false;
+    }
+    return true;
+}
+
+static bool headers_are_sound(const struct headers *headers)
+{
+    static const char *const at_most_one[] = {
+        "host",          "content-type", "idempotency-key", "x-idempotency-key",
+        "authorization", "x-api-key",    "api-key"};
+    for (size_t i = 0; i < headers->count; i++) {
+        const struct header *header = &headers->items[i];
+        if (!is_token(header->name) || !is_clean(header->value, 0x1F, true))
+            return false;
+    }
+    for (size_t i = 0; i < COUNT_OF(at_most_one); i++)
+        if (header_count(headers, at_most_one[i]) > 1)
+            return false;
+    return true;
+}
+
+/* RFC 9112 6.3, with every case that is merely tolerated there refused. */
+static enum framing_fault find_body(const struct http_head *head, struct framing *framing)
+{
+    size_t lengths = header_count(&head->headers, "content-length");
+    size_t encodings = header_count(&head->headers, "transfer-encoding");
+    if (lengths + encodings > 1)
+        return FRAMING_AMBIGUOUS;
+    if (encodings) {
+        if (head->version_minor == 0)
+            return FRAMING_AMBIGUOUS;
+        if (!span_is_nocase(header_get(&head->headers, "transfer-encoding"), "chunked"))
+            return FRAMING_BAD_TRANSFER_ENCODING;
+        framing->chunked = true;
+    }
+    if (lengths &&
+        !span_to_u64(header_get(&head->headers, "content-length"), &framing->body_bytes))
+        return FRAMING_AMBIGUOUS;
+    return FRAMING_FINE;
+}
+
+static enum framing_fault check(const struct http_head *head, struct framing *framing)
+{
+    if (!is_token(head->method) || !head->path.n || !is_clean(head->path, ' ', false) ||
+        !is_clean(head->query, ' ', false))
+        return FRAMING_AMBIGUOUS;
+    if (!headers_are_sound(&head->headers))
+        return FRAMING_BAD_HEADER;
+    enum framing_fault fault = find_body(head, framing);
+    if (fault != FRAMING_FINE)
+        return fault;
+    if (head->version_minor > 0 && !header_count(&head->headers, "host"))
+        return FRAMING_NO_HOST;
+    /* HTTP/1.0 has no Expect: it is ignored there (RFC 9110 10.1.1). */
+    if (head->version_minor > 0 && header_count(&head->headers, "expect")) {
+        if (header_count(&head->headers, "expect") > 1 ||
+            !span_is_nocase(header_get(&head->headers, "expect"), "100-continue"))
+            return FRAMING_BAD_EXPECT;
+        framing->expects_continue = true;
+    }
+    return FRAMING_FINE;
+}
+
+struct framing framing_check(const struct http_head *head)
+{
+    struct framing framing = {0};
+    framing.fault = check(head, &framing);
+    return framing;
+}
+
+bool framing_split_target(struct span target, const struct headers *headers,
+                          struct span *ret_path, struct span *ret_query)
+{
+    struct span rest = target;
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < COUNT_OF(schemes); i++) {
+        size_t n = strlen(schemes[i]);
+        if (target.n <= n || !span_is_nocase((struct span){target.p, n}, schemes[i]))
+            continue;
+        rest = span_from(target, n);
+        size_t authority_bytes = 0;
+        while (authority_bytes < rest.n && !strchr("/?", rest.p[authority_bytes]))
+            authority_bytes++;
+        struct span authority = {rest.p, authority_bytes};
+        struct span host = header_get(headers, "host");
+        if (host.n != authority.n || strncasecmp(host.p, authority.p, host.n) != 0)
+            return false;
+        rest = span_from(rest, authority_bytes);
+        if (!rest.n || rest.p[0] != '/')
+            return false;
+        break;
+    }
+    if (!span_starts(rest, "/") && !span_is(rest, "*"))
+        return false;
+    *ret_path = span_cut(&rest, '?');
+    *ret_query = rest;
+    return true;
+}
+
+/* Moves *at over `gap` NULs and then over `part`; false when it does not begin there.  As
+ * numbers, since a part may lie anywhere. */
+static bool step(uintptr_t *at, uintptr_t end, size_t gap, struct span part)
+{
+    uintptr_t begin = (uintptr_t)part.p;
+    if (*at > end || end - *at < gap || begin != *at + gap || end - begin < part.n)
+        return false;
+    static const char nuls[4] = {0};
+    if (gap > sizeof nuls || memcmp(part.p - gap, nuls, gap) != 0)
+        return false;
+    *at = begin + part.n;
+    return true;
+}
+
+static bool step_value(uintptr_t *at, uintptr_t end, struct span name, struct span value)
+{
+    const char *blank = name.p + name.n;
+    if ((uintptr_t)value.p <= *at || (uintptr_t)value.p > end || *blank != '\0')
+        return false;
+    for (blank++; blank < value.p; blank++)
+        if (*blank != ' ' && *blank != '\t')
+            return false;
+    *at = (uintptr_t)value.p;
+    return step(at, end, 0, value);
+}
+
+bool framing_is_whole(const struct framing_parts *parts)
+{
+    uintptr_t at = (uintptr_t)parts->raw.p;
+    uintptr_t end = at + parts->raw.n;
+    if (!step(&at, end, 0, parts->method) || !step(&at, end, 1, parts->target) ||
+        !step(&at, end, 1, parts->version))
+        return false;
+    for (size_t i = 0; i < parts->headers.count; i++) {
+        const struct header *header = &parts->headers.items[i];
+        if (!step(&at, end, 2, header->name) ||
+            !step_value(&at, end, header->name, header->value))
+            return false;
+    }
+    return step(&at, end, 4, (struct span){parts->raw.p + parts->raw.n, 0}) && at == end;
+}

@@ -1,0 +1,15 @@
+/* The inside of the HTTP front: replies.  Only http_*.c includes this.  Thread: the loop. */
+#ifndef IO_HTTP_REPLY_H
+#define IO_HTTP_REPLY_H
+
+#include "io/http_request.h"
+
+/* Make request->response of what the handler gave; it stays NULL when there is no memory. */
+void http_reply_prepare(struct http_request *request, const struct http_reply *reply);
+/* Write it to the socket past libmicrohttpd, as far as one write gets, with Connection: close.
+ */
+void http_reply_write(struct http_request *request);
+/* Forget the prepared reply; libmicrohttpd keeps its own references. */
+void http_reply_drop(struct http_request *request);
+
+#endif

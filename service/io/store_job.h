@@ -1,0 +1,71 @@
+/* One operation of the store on its way: from the loop to a store thread and back.
+ *
+ * A job owns copies of its parameters, then its result.  The loop makes it and posts
+ * `message` to a store thread; that thread fills in the result and posts it back, and running
+ * it in the loop calls the callback and frees the job.  Thread: whoever holds it. */
+#ifndef IO_STORE_JOB_H
+#define IO_STORE_JOB_H
+
+#include "base/arena.h"
+#include "base/mailbox.h"
+#include "io/store.h"
+
+enum store_job_kind {
+    STORE_JOB_LOOKUP,
+    STORE_JOB_CLAIM,
+    STORE_JOB_COUNT,
+    STORE_JOB_COMPLETE,
+    STORE_JOB_RELEASE
+};
+
+/* Of all texts of a job together (route, content type, ...). */
+enum { STORE_JOB_TEXT_BYTES_MAX = 1 << 20 };
+
+struct store_job {
+    struct message message;
+    enum store_job_kind kind;
+    struct arena texts; /* behind the spans of parameters and record */
+    union {
+        struct {
+            struct digest key;
+            int64_t now_ms;
+        } lookup;
+        struct store_claim claim;
+        struct {
+            struct digest key;
+            struct flight_id flight;
+            unsigned paid_calls_max;
+        } count;
+        struct store_completion completion; /* with a reference to its body */
+        struct store_release release;       /* likewise */
+    };
+    union {
+        store_lookup_cb *looked_up;
+        store_claim_cb *claimed;
+        store_count_cb *counted;
+        store_done_cb *done;
+    } callback;
+    void *context;
+
+    enum rc rc;
+    enum claim_result claim_result;
+    unsigned paid_calls;
+    struct key_record record; /* with a reference to its body */
+};
+
+/* NULL: out of memory. */
+struct store_job *store_job_lookup(const struct digest *key, int64_t now_ms,
+                                   store_lookup_cb *callback, void *context);
+struct store_job *store_job_claim(const struct store_claim *claim, store_claim_cb *callback,
+                                  void *context);
+struct store_job *store_job_count(const struct digest *key, struct flight_id flight,
+                                  unsigned paid_calls_max, store_count_cb *callback,
+                                  void *context);
+struct store_job *store_job_complete(const struct store_completion *completion,
+                                     store_done_cb *callback, void *context);
+struct store_job *store_job_release(const struct store_release *release,
+                                    store_done_cb *callback, void *context);
+/* Forgets the result and makes `rc` the new one. */
+void store_job_reset(struct store_job *job, enum rc rc);
+
+#endif

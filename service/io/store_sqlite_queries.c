@@ -1,0 +1,307 @@
+#include "io/store_sqlite_internal.h"
+
+/* The columns of QUERY_KEY_GET. */
+enum {
+    KEY_STATE,
+    KEY_FINGERPRINT,
+    KEY_FLIGHT,
+    KEY_PAID_CALLS,
+    KEY_CREATED_MS,
+    KEY_ENDED_MS,
+    FLIGHT_STATUS,
+    FLIGHT_CONTENT_TYPE,
+    FLIGHT_REQUEST_ID,
+    FLIGHT_ERROR_CODE,
+    FLIGHT_BODY,
+    BODY_SHA256,
+    BODY_BYTES
+};
+
+static void bind_digest(struct sqlite_db *db, const char *name, const struct digest *digest)
+{
+    sqlite_db_bind_blob(db, name, digest->bytes, sizeof digest->bytes);
+}
+
+/* The flight must stay until sqlite_db_end. */
+static void bind_flight(struct sqlite_db *db, const struct flight_id *flight)
+{
+    sqlite_db_bind_blob(db, ":flight", flight->bytes, sizeof flight->bytes);
+}
+
+static enum key_state state_of(struct span name)
+{
+    for (enum key_state state = KEY_RUNNING; state <= KEY_RELEASED; state++) {
+        if (span_is(name, key_state_name(state)))
+            return state;
+    }
+    return KEY_ABSENT;
+}
+
+static struct span read_text(struct sqlite_db *db, int column, struct store_job *job)
+{
+    struct span text = sqlite_db_bytes(db, column);
+    if (!text.p)
+        return SPAN_ABSENT;
+    struct span copy = arena_copy(&job->texts, text);
+    if (!copy.p)
+        sqlite_db_fail(db, SQLITE_NOMEM);
+    return copy;
+}
+
+/* Pages have no checksums, so a damaged disk shows here only. */
+static void read_body(struct sqlite_db *db, struct key_record *record)
+{
+    struct digest stored, actual;
+    struct span bytes = sqlite_db_bytes(db, BODY_BYTES);
+    record->corrupt = !bytes.p || !sqlite_db_copy(db, BODY_SHA256, &stored, sizeof stored);
+    if (record->corrupt)
+        return;
+    if (sha256_of(&bytes, 1, &actual) != OK) {
+        sqlite_db_fail(db, SQLITE_NOMEM);
+        return;
+    }
+    record->corrupt = !digest_eq(&stored, &actual);
+    if (record->corrupt)
+        return;
+    record->answer.body = blob_new(bytes);
+    if (!record->answer.body)
+        sqlite_db_fail(db, SQLITE_NOMEM);
+}
+
+static void read_row(struct sqlite_db *db, struct store_job *job)
+{
+    struct key_record *record = &job->record;
+    record->state = state_of(sqlite_db_bytes(db, KEY_STATE));
+    bool copied = sqlite_db_copy(db, KEY_FINGERPRINT, &record->fingerprint, SHA256_BYTES) &&
+                  sqlite_db_copy(db, KEY_FLIGHT, &record->flight, FLIGHT_ID_BYTES);
+    if (record->state == KEY_ABSENT || !copied)
+        sqlite_db_fail(db, SQLITE_CORRUPT); /* the table's CHECKs forbid it */
+    record->paid_calls = (unsigned)sqlite_db_int(db, KEY_PAID_CALLS);
+    record->created_ms = sqlite_db_int(db, KEY_CREATED_MS);
+    record->ended_ms = sqlite_db_int(db, KEY_ENDED_MS);
+    record->answer.status = (int)sqlite_db_int(db, FLIGHT_STATUS);
+    record->answer.content_type = read_text(db, FLIGHT_CONTENT_TYPE, job);
+    record->answer.request_id = read_text(db, FLIGHT_REQUEST_ID, job);
+    record->answer.error_code = read_text(db, FLIGHT_ERROR_CODE, job);
+    if (record->state != KEY_DONE && record->state != KEY_FAILED)
+        return;
+    if (sqlite_db_bytes(db, FLIGHT_BODY).p)
+        read_body(db, record);
+    else
+        record->corrupt = record->answer.status == 0; /* its flight's row is missing */
+}
+
+static void read_key(struct sqlite_db *db, const struct digest *key, int64_t now_ms,
+                     struct store_job *job)
+{
+    sqlite_db_query(db, QUERY_KEY_GET);
+    bind_digest(db, ":key", key);
+    sqlite_db_bind_int(db, ":now_ms", now_ms);
+    if (sqlite_db_step(db))
+        read_row(db, job);
+    sqlite_db_end(db);
+}
+
+static void start_flight(struct sqlite_db *db, const struct store_claim *claim)
+{
+    sqlite_db_query(db, QUERY_FLIGHT_START);
+    bind_flight(db, &claim->flight);
+    bind_digest(db, ":key", &claim->key);
+    bind_digest(db, ":scope", &claim->scope);
+    sqlite_db_bind_text(db, ":route", claim->route);
+    sqlite_db_bind_int(db, ":now_ms", claim->now_ms);
+    (void)sqlite_db_run(db);
+}
+
+/* Why a claim changed nothing. */
+static enum claim_result refusal(const struct store_claim *claim,
+                                 const struct key_record *record)
+{
+    bool same = digest_eq(&record->fingerprint, &claim->fingerprint);
+    return record->state == KEY_RELEASED && same ? CLAIM_EXHAUSTED : CLAIM_EXISTS;
+}
+
+static void perform_claim(struct sqlite_db *db, struct store_job *job)
+{
+    const struct store_claim *claim = &job->claim;
+    sqlite_db_query(db, QUERY_KEY_CLAIM);
+    bind_digest(db, ":key", &claim->key);
+    bind_digest(db, ":fingerprint", &claim->fingerprint);
+    bind_flight(db, &claim->flight);
+    sqlite_db_bind_int(db, ":now_ms", claim->now_ms);
+    sqlite_db_bind_int(db, ":paid_calls_max", claim->paid_calls_max);
+    bool claimed = sqlite_db_step(db);
+    if (claimed) {
+        job->record = (struct key_record){
+            .state = KEY_RUNNING,
+            .fingerprint = claim->fingerprint,
+            .flight = claim->flight,
+            .paid_calls = (unsigned)sqlite_db_int(db, 0),
+            .created_ms = sqlite_db_int(db, 1),
+        };
+    }
+    (void)sqlite_db_run(db);
+    if (claimed) {
+        start_flight(db, claim);
+        job->claim_result = CLAIM_OK;
+        return;
+    }
+    read_key(db, &claim->key, claim->now_ms, job);
+    job->claim_result = refusal(claim, &job->record);
+}
+
+/* The paid calls of a key that the flight still owns, or E_CONFLICT. */
+static enum rc owned_paid_calls(struct sqlite_db *db, const struct store_job *job,
+                                unsigned *ret)
+{
+    enum rc rc = E_CONFLICT;
+    sqlite_db_query(db, QUERY_KEY_PAID_CALLS);
+    bind_digest(db, ":key", &job->count.key);
+    bind_flight(db, &job->count.flight);
+    if (sqlite_db_step(db)) {
+        *ret = (unsigned)sqlite_db_int(db, 0);
+        rc = OK;
+    }
+    sqlite_db_end(db);
+    return rc;
+}
+
+static void perform_count(struct sqlite_db *db, struct store_job *job)
+{
+    sqlite_db_query(db, QUERY_KEY_COUNT);
+    bind_digest(db, ":key", &job->count.key);
+    bind_flight(db, &job->count.flight);
+    sqlite_db_bind_int(db, ":paid_calls_max", job->count.paid_calls_max);
+    bool counted = sqlite_db_step(db);
+    if (counted)
+        job->paid_calls = (unsigned)sqlite_db_int(db, 0);
+    (void)sqlite_db_run(db);
+    if (!counted)
+        job->rc = owned_paid_calls(db, job, &job->paid_calls) == OK ? E_LIMIT : E_CONFLICT;
+}
+
+/* The id of the new row; 0: none was made. */
+static int64_t add_body(struct sqlite_db *db, struct blob *body)
+{
+    if (!body)
+        return 0;
+    struct span bytes = blob_span(body);
+    struct digest sha256;
+    if (sha256_of(&bytes, 1, &sha256) != OK) {
+        sqlite_db_fail(db, SQLITE_NOMEM);
+        return 0;
+    }
+    sqlite_db_query(db, QUERY_BODY_ADD);
+    bind_digest(db, ":sha256", &sha256);
+    sqlite_db_bind_blob(db, ":bytes", bytes.p, bytes.n);
+    int64_t id = sqlite_db_step(db) ? sqlite_db_int(db, 0) : 0;
+    (void)sqlite_db_run(db);
+    return id;
+}
+
+struct flight_ending {
+    struct flight_id flight;
+    const char *state;
+    const struct answer *answer;
+    int64_t now_ms, forget_ms;
+};
+
+static void end_flight(struct sqlite_db *db, const struct flight_ending *ending)
+{
+    const struct answer *answer = ending->answer;
+    int64_t body = add_body(db, answer->body);
+    sqlite_db_query(db, QUERY_FLIGHT_END);
+    bind_flight(db, &ending->flight);
+    sqlite_db_bind_text(db, ":state", span_of(ending->state));
+    sqlite_db_bind_int(db, ":now_ms", ending->now_ms);
+    sqlite_db_bind_int(db, ":status", answer->status);
+    sqlite_db_bind_text(db, ":content_type", answer->content_type);
+    sqlite_db_bind_text(db, ":request_id", answer->request_id);
+    sqlite_db_bind_text(db, ":error_code", answer->error_code);
+    if (body)
+        sqlite_db_bind_int(db, ":body", body);
+    sqlite_db_bind_int(db, ":forget_ms", ending->forget_ms);
+    /* A key that runs without its flight's row cannot come from our own hand: rather lose this
+     * answer than keep one that nobody can find. */
+    if (sqlite_db_run(db) == 0)
+        sqlite_db_fail(db, SQLITE_CONSTRAINT);
+}
+
+static int64_t later(int64_t a_ms, int64_t b_ms)
+{
+    return a_ms > b_ms ? a_ms : b_ms;
+}
+
+static void perform_complete(struct store_sqlite *sqlite, struct sqlite_db *db,
+                             struct store_job *job)
+{
+    const struct store_completion *completion = &job->completion;
+    int64_t expires_ms = completion->expires_ms;
+    struct flight_ending ending = {
+        .flight = completion->flight,
+        .state = key_state_name(completion->failed ? KEY_FAILED : KEY_DONE),
+        .answer = &completion->answer,
+        .now_ms = completion->now_ms,
+        /* A failure becomes a release that remembers what was paid. */
+        .forget_ms = completion->failed
+                         ? later(expires_ms, completion->now_ms + sqlite->released_ttl_ms)
+                         : expires_ms,
+    };
+    sqlite_db_query(db, QUERY_KEY_COMPLETE);
+    bind_digest(db, ":key", &completion->key);
+    bind_flight(db, &completion->flight);
+    sqlite_db_bind_text(db, ":state", span_of(ending.state));
+    sqlite_db_bind_int(db, ":now_ms", completion->now_ms);
+    sqlite_db_bind_int(db, ":answer_until_ms", expires_ms);
+    sqlite_db_bind_int(db, ":forget_ms", ending.forget_ms);
+    if (sqlite_db_run(db) > 0)
+        end_flight(db, &ending);
+    else
+        job->rc = E_CONFLICT;
+}
+
+static void perform_release(struct store_sqlite *sqlite, struct sqlite_db *db,
+                            struct store_job *job)
+{
+    const struct store_release *release = &job->release;
+    struct flight_ending ending = {
+        .flight = release->flight,
+        .state = key_state_name(KEY_RELEASED),
+        .answer = &release->outcome,
+        .now_ms = release->now_ms,
+        .forget_ms = release->now_ms + sqlite->released_ttl_ms,
+    };
+    sqlite_db_query(db, QUERY_KEY_RELEASE);
+    bind_digest(db, ":key", &release->key);
+    bind_flight(db, &release->flight);
+    sqlite_db_bind_int(db, ":now_ms", release->now_ms);
+    sqlite_db_bind_int(db, ":forget_ms", ending.forget_ms);
+    sqlite_db_bind_int(db, ":give_back", release->give_back);
+    if (sqlite_db_run(db) > 0)
+        end_flight(db, &ending);
+    else
+        job->rc = E_CONFLICT;
+}
+
+void store_sqlite_perform(struct store_sqlite *sqlite, struct sqlite_db *db,
+                          struct store_job *job)
+{
+    store_job_reset(job, OK);
+    switch (job->kind) {
+    case STORE_JOB_LOOKUP:
+        read_key(db, &job->lookup.key, job->lookup.now_ms, job);
+        break;
+    case STORE_JOB_CLAIM:
+        perform_claim(db, job);
+        break;
+    case STORE_JOB_COUNT:
+        perform_count(db, job);
+        break;
+    case STORE_JOB_COMPLETE:
+        perform_complete(sqlite, db, job);
+        break;
+    case STORE_JOB_RELEASE:
+        perform_release(sqlite, db, job);
+        break;
+    }
+}

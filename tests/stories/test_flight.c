@@ -1,0 +1,451 @@
+/* Stories of single flights in virtual time: a scripted provider, a scripted store, and the
+ * trace of orders that must come out, with the millisecond at which each is given. */
+#include "test.h"
+
+#include "core/flight.h"
+
+enum { CALLS_MAX = 8, TRACE_BYTES_MAX = 4096 };
+
+struct scripted_call {
+    int64_t takes_ms;
+    struct attempt_outcome outcome;
+    bool output; /* output begins at once */
+    const char *retry_after;
+};
+
+struct world {
+    struct flight flight;
+    struct retry_budget budget;
+    struct flight_params params;
+    struct scripted_call calls[CALLS_MAX];
+    enum flight_key lookup, claim;
+    enum rc count, commit;
+    int64_t now_ms;
+    uint64_t dice;
+    struct buf trace;
+};
+
+static struct world keyed_world(void)
+{
+    struct world world = {
+        .params = {.keyed = true,
+                   .may_outlive = true,
+                   .retry = {.attempts_max = 3,
+                             .backoff_base_ms = 1000,
+                             .backoff_max_ms = 30000},
+                   .deadline_ms = 590000,
+                   .ceiling_ms = 1800000},
+        .dice = 0xFFFFFFFF, /* the longest jitter, no spread */
+        .trace = {.bytes_max = TRACE_BYTES_MAX},
+    };
+    retry_budget_init(&world.budget, 0);
+    return world;
+}
+
+static struct scripted_call answers_after(int64_t ms)
+{
+    return (struct scripted_call){.takes_ms = ms,
+                                  .outcome = {.end = ATTEMPT_ANSWERED,
+                                              .status = 200,
+                                              .request_sent = true,
+                                              .output_began = true}};
+}
+
+static struct scripted_call refuses(int status)
+{
+    return (struct scripted_call){
+        .takes_ms = 10,
+        .outcome = {.end = ATTEMPT_REFUSED, .status = status, .request_sent = true}};
+}
+
+static struct scripted_call ends(enum attempt_end end, int64_t ms, bool sent)
+{
+    return (struct scripted_call){.takes_ms = ms,
+                                  .outcome = {.end = end, .request_sent = sent}};
+}
+
+static void note(struct world *world, const char *what)
+{
+    buf_printf(&world->trace, "%lld %s\n", (long long)world->now_ms, what);
+}
+
+/* The running call, as far as the deadline lets it go. */
+static enum flight_order run_call(struct world *world)
+{
+    struct flight *flight = &world->flight;
+    const struct scripted_call *call = &world->calls[flight->attempts - 1];
+    struct attempt_outcome outcome = call->outcome;
+    int64_t end_ms = world->now_ms + call->takes_ms;
+    if (call->retry_after)
+        outcome.headers[outcome.header_count++] =
+            (struct header){SPAN("retry-after"), span_of(call->retry_after)};
+    if (call->output)
+        flight_on_output(flight);
+    int64_t deadline_ms;
+    while (end_ms > (deadline_ms = flight_deadline_ms(flight, world->now_ms))) {
+        world->now_ms = deadline_ms;
+        if (flight_on_deadline(flight, deadline_ms) == FLIGHT_ABORT) {
+            note(world, "abort");
+            outcome = (struct attempt_outcome){
+                .end = ATTEMPT_DEADLINE, .request_sent = true, .output_began = call->output};
+            end_ms = deadline_ms;
+        } else {
+            note(world, "goes on");
+        }
+    }
+    world->now_ms = end_ms;
+    return flight_on_call_end(flight, &outcome, &world->budget, end_ms, 0, world->dice);
+}
+
+static enum flight_order step(struct world *world, enum flight_order order)
+{
+    struct flight *flight = &world->flight;
+    switch (order) {
+    case FLIGHT_LOOK_UP:
+        note(world, "look up");
+        return flight_on_lookup(flight, world->lookup);
+    case FLIGHT_CLAIM:
+        note(world, "claim");
+        return flight_on_claim(flight, world->claim);
+    case FLIGHT_CALL:
+        note(world, "call");
+        return run_call(world);
+    case FLIGHT_PAUSE:
+        note(world, "pause");
+        world->now_ms += flight->pause_ms;
+        return flight_on_pause_end(flight);
+    case FLIGHT_COUNT:
+        note(world, "count");
+        return flight_on_count(flight, world->count);
+    case FLIGHT_COMPLETE:
+        note(world, "complete");
+        return flight_on_commit(flight, world->commit);
+    case FLIGHT_FAIL:
+        note(world, "fail");
+        return flight_on_commit(flight, world->commit);
+    case FLIGHT_RELEASE:
+        note(world, flight->call_in_hand ? "release, give back" : "release");
+        return flight_on_commit(flight, world->commit);
+    case FLIGHT_WAIT:
+    case FLIGHT_ABORT:
+    case FLIGHT_ANSWER:
+        break;
+    }
+    fail_msg("unexpected order %d", order);
+    return FLIGHT_ANSWER;
+}
+
+static const char *body_name(const struct verdict *verdict)
+{
+    switch (verdict->body) {
+    case VERDICT_ANSWER:
+        return "the answer";
+    case VERDICT_UPSTREAM_BODY:
+        return "the provider's error";
+    case VERDICT_STORED:
+        return "what is stored";
+    case VERDICT_OWN_ERROR:
+        break;
+    }
+    return http_error_info(verdict->error)->code;
+}
+
+static void play(struct world *world, const char *expected)
+{
+    static const char *const advice[] = {[HTTP_ERROR_RETRY_UNSAID] = "",
+                                         [HTTP_ERROR_RETRY_YES] = ", retry",
+                                         [HTTP_ERROR_RETRY_NO] = ", do not retry"};
+    const struct verdict *verdict = &world->flight.verdict;
+    flight_init(&world->flight, &world->params);
+    enum flight_order order = flight_start(&world->flight);
+    while (order != FLIGHT_ANSWER)
+        order = step(world, order);
+    buf_printf(&world->trace, "%lld answer %u %s%s", (long long)world->now_ms, verdict->status,
+               body_name(verdict), advice[verdict->retry]);
+    if (verdict->retry_after_s)
+        buf_printf(&world->trace, ", after %u s", verdict->retry_after_s);
+    if (world->flight.unstored)
+        buf_add_text(&world->trace, ", unstored");
+    assert_string_equal(buf_text(&world->trace), expected);
+    buf_done(&world->trace);
+}
+
+TEST(flight, a_keyed_answer_is_claimed_before_it_is_sent_and_stored_before_it_is_told)
+{
+    struct world world = keyed_world();
+    world.calls[0] = answers_after(20000);
+    play(&world, "0 look up\n0 claim\n0 call\n20000 complete\n20000 answer 200 the answer");
+}
+
+TEST(flight, a_keyless_answer_needs_no_store)
+{
+    struct world world = keyed_world();
+    world.params.keyed = world.params.may_outlive = false;
+    world.calls[0] = answers_after(20000);
+    play(&world, "0 call\n20000 answer 200 the answer");
+}
+
+TEST(flight, a_stored_answer_makes_no_call)
+{
+    struct world world = keyed_world();
+    world.lookup = FLIGHT_KEY_ANSWERED;
+    play(&world, "0 look up\n0 answer 0 what is stored");
+}
+
+TEST(flight, another_request_under_the_same_key_is_refused)
+{
+    struct world world = keyed_world();
+    world.lookup = FLIGHT_KEY_OTHER;
+    play(&world, "0 look up\n0 answer 422 idempotency_key_reused, do not retry");
+}
+
+TEST(flight, nothing_is_sent_when_the_claim_is_not_durable)
+{
+    struct world world = keyed_world();
+    world.claim = FLIGHT_KEY_TROUBLE;
+    play(&world, "0 look up\n0 claim\n0 answer 503 store_unavailable, retry, after 2 s");
+}
+
+TEST(flight, used_up_calls_are_not_made_again)
+{
+    struct world world = keyed_world();
+    world.claim = FLIGHT_KEY_USED_UP;
+    play(&world, "0 look up\n0 claim\n0 answer 502 paid_calls_exhausted, do not retry");
+}
+
+TEST(flight, a_free_refusal_is_retried_with_the_call_that_was_counted)
+{
+    struct world world = keyed_world();
+    world.calls[0] = refuses(429);
+    world.calls[1] = answers_after(5000);
+    play(&world, "0 look up\n0 claim\n0 call\n10 pause\n1010 call\n"
+                 "6010 complete\n6010 answer 200 the answer");
+}
+
+TEST(flight, a_call_that_may_be_billed_is_counted_anew_before_the_next)
+{
+    struct world world = keyed_world();
+    world.calls[0] = refuses(500);
+    world.calls[1] = ends(ATTEMPT_TRUNCATED, 30000, true);
+    world.calls[2] = answers_after(5000);
+    play(&world, "0 look up\n0 claim\n0 call\n10 pause\n1010 count\n1010 call\n"
+                 "31010 pause\n33010 count\n33010 call\n"
+                 "38010 complete\n38010 answer 200 the answer");
+}
+
+TEST(flight, retries_end_at_the_maximum_and_the_key_is_released)
+{
+    struct world world = keyed_world();
+    world.calls[0] = world.calls[1] = world.calls[2] = refuses(500);
+    play(&world, "0 look up\n0 claim\n0 call\n10 pause\n1010 count\n1010 call\n1020 pause\n"
+                 "3020 count\n3020 call\n3030 release\n"
+                 "3030 answer 502 upstream_error, do not retry");
+}
+
+TEST(flight, a_provider_that_is_overloaded_costs_nothing)
+{
+    struct world world = keyed_world();
+    world.params.retry.attempts_max = 1;
+    world.calls[0] = refuses(529);
+    play(&world, "0 look up\n0 claim\n0 call\n10 release, give back\n"
+                 "10 answer 503 upstream_error, do not retry");
+}
+
+TEST(flight, a_bad_request_is_not_repeated)
+{
+    struct world world = keyed_world();
+    world.calls[0] = refuses(400);
+    play(&world, "0 look up\n0 claim\n0 call\n10 release, give back\n"
+                 "10 answer 400 the provider's error, do not retry");
+}
+
+TEST(flight, a_refused_credential_of_the_operator_is_not_the_callers_business)
+{
+    struct world world = keyed_world();
+    world.params.key_is_ours = true;
+    world.calls[0] = refuses(401);
+    play(&world, "0 look up\n0 claim\n0 call\n10 release, give back\n"
+                 "10 answer 502 upstream_credentials_invalid, do not retry");
+}
+
+TEST(flight, the_callers_own_refused_credential_is)
+{
+    struct world world = keyed_world();
+    world.calls[0] = refuses(401);
+    play(&world, "0 look up\n0 claim\n0 call\n10 release, give back\n"
+                 "10 answer 401 the provider's error, do not retry");
+}
+
+TEST(flight, too_many_requests_come_back_within_eight_seconds_or_not_at_all)
+{
+    static const struct {
+        const char *retry_after, *answer;
+    } cases[] = {
+        {NULL, "10 answer 429 the provider's error, retry, after 1 s"},
+        {"0", "10 answer 429 the provider's error, retry, after 1 s"},
+        {"8", "10 answer 429 the provider's error, retry, after 8 s"},
+        {"60", "10 answer 429 the provider's error, retry, after 8 s"},
+        {"61", "10 answer 429 the provider's error, do not retry, after 61 s"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct world world = keyed_world();
+        world.params.keyed = false;
+        world.params.retry.attempts_max = 1;
+        world.calls[0] = refuses(429);
+        world.calls[0].retry_after = cases[i].retry_after;
+        BUF(expected, 256);
+        buf_printf(&expected, "0 call\n%s", cases[i].answer);
+        play(&world, buf_text(&expected));
+    }
+}
+
+TEST(flight, an_unreachable_provider_never_uses_a_key_up)
+{
+    struct world world = keyed_world();
+    world.calls[0] = world.calls[1] = world.calls[2] =
+        ends(ATTEMPT_CONNECT_FAILED, 5000, false);
+    play(&world,
+         "0 look up\n0 claim\n0 call\n5000 pause\n6000 call\n11000 pause\n13000 call\n"
+         "18000 release, give back\n18000 answer 502 upstream_unreachable, do not retry");
+}
+
+TEST(flight, a_certificate_error_is_final)
+{
+    struct world world = keyed_world();
+    world.calls[0] = ends(ATTEMPT_CERTIFICATE_FAILED, 100, false);
+    play(&world, "0 look up\n0 claim\n0 call\n100 release, give back\n"
+                 "100 answer 502 upstream_unreachable, do not retry");
+}
+
+TEST(flight, paid_calls_that_run_out_in_the_flight_are_a_stored_failure)
+{
+    struct world world = keyed_world();
+    world.count = E_LIMIT;
+    world.calls[0] = ends(ATTEMPT_TRUNCATED, 1000, true);
+    play(&world, "0 look up\n0 claim\n0 call\n1000 pause\n2000 count\n2000 fail\n"
+                 "2000 answer 502 paid_calls_exhausted, do not retry");
+}
+
+TEST(flight, no_call_is_made_that_cannot_be_counted)
+{
+    struct world world = keyed_world();
+    world.count = E_IO;
+    world.calls[0] = ends(ATTEMPT_TRUNCATED, 1000, true);
+    play(&world, "0 look up\n0 claim\n0 call\n1000 pause\n2000 count\n2000 release\n"
+                 "2000 answer 503 store_unavailable, retry, after 2 s");
+}
+
+TEST(flight, an_answer_too_large_was_paid_for_and_is_kept)
+{
+    struct world world = keyed_world();
+    world.calls[0] = ends(ATTEMPT_TOO_LARGE, 1000, true);
+    play(&world, "0 look up\n0 claim\n0 call\n1000 fail\n"
+                 "1000 answer 502 answer_too_large, do not retry");
+}
+
+TEST(flight, an_answer_that_cannot_be_stored_is_still_told)
+{
+    struct world world = keyed_world();
+    world.commit = E_IO;
+    world.calls[0] = answers_after(1000);
+    play(&world, "0 look up\n0 claim\n0 call\n1000 complete\n"
+                 "1000 answer 200 the answer, unstored");
+}
+
+TEST(flight, without_output_the_deadline_ends_it)
+{
+    struct world world = keyed_world();
+    world.calls[0] = answers_after(600000);
+    play(&world, "0 look up\n0 claim\n0 call\n590000 abort\n590000 release\n"
+                 "590000 answer 504 deadline_exceeded, after 2 s");
+}
+
+TEST(flight, with_output_a_keyed_flight_outlives_its_deadline)
+{
+    struct world world = keyed_world();
+    world.calls[0] = answers_after(700000);
+    world.calls[0].output = true;
+    play(&world, "0 look up\n0 claim\n0 call\n590000 goes on\n700000 complete\n"
+                 "700000 answer 200 the answer");
+}
+
+TEST(flight, with_output_it_ends_at_the_ceiling_and_that_was_paid_for)
+{
+    struct world world = keyed_world();
+    world.calls[0] = answers_after(2000000);
+    world.calls[0].output = true;
+    play(&world, "0 look up\n0 claim\n0 call\n590000 goes on\n1800000 abort\n1800000 fail\n"
+                 "1800000 answer 504 deadline_exceeded, do not retry");
+}
+
+TEST(flight, a_keyless_flight_ends_at_the_deadline_with_or_without_output)
+{
+    struct world world = keyed_world();
+    world.params.keyed = world.params.may_outlive = false;
+    world.calls[0] = answers_after(2000000);
+    world.calls[0].output = true;
+    play(&world, "0 call\n590000 abort\n590000 answer 504 deadline_exceeded, do not retry");
+}
+
+TEST(flight, a_pause_longer_than_the_time_left_is_not_begun)
+{
+    struct world world = keyed_world();
+    world.params.deadline_ms = 5000;
+    world.calls[0] = refuses(503);
+    world.calls[0].retry_after = "6";
+    play(&world, "0 look up\n0 claim\n0 call\n10 release, give back\n"
+                 "10 answer 503 upstream_error, do not retry");
+}
+
+TEST(flight, a_join_with_more_time_moves_the_deadline)
+{
+    struct world world = keyed_world();
+    struct flight *flight = &world.flight;
+    flight_init(flight, &world.params);
+    flight_on_join(flight, 600000);
+    assert_int_equal(flight_deadline_ms(flight, 0), 600000);
+    flight_on_join(flight, 100);
+    assert_int_equal(flight_deadline_ms(flight, 0), 600000);
+    flight_on_join(flight, 2000000);
+    assert_int_equal(flight_deadline_ms(flight, 2000000), 2000000);
+}
+
+/* A keyed flight that has given its claim order. */
+static struct flight *claiming(struct world *world)
+{
+    flight_init(&world->flight, &world->params);
+    assert_int_equal(flight_start(&world->flight), FLIGHT_LOOK_UP);
+    assert_int_equal(flight_on_lookup(&world->flight, FLIGHT_KEY_FREE), FLIGHT_CLAIM);
+    return &world->flight;
+}
+
+TEST(flight, admission_refuses_before_anything_is_claimed)
+{
+    struct world world = keyed_world();
+    struct flight *flight = claiming(&world);
+    assert_int_equal(flight_refuse(flight, HTTP_ERROR_DRAINING, NULL), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.status, 503);
+}
+
+TEST(flight, stopping_aborts_a_call_and_releases_the_key_without_giving_back)
+{
+    struct world world = keyed_world();
+    struct flight *flight = claiming(&world);
+    assert_int_equal(flight_on_claim(flight, FLIGHT_KEY_FREE), FLIGHT_CALL);
+    assert_int_equal(flight_stop(flight, HTTP_ERROR_DRAINING, NULL), FLIGHT_ABORT);
+    assert_int_equal(flight_stop(flight, HTTP_ERROR_DRAINING, NULL), FLIGHT_WAIT);
+    assert_int_equal(flight_on_stopped(flight), FLIGHT_RELEASE);
+    assert_false(flight->call_in_hand);
+    assert_int_equal(flight_on_commit(flight, OK), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.status, 503);
+}
+
+TEST(flight, stopping_during_the_claim_gives_the_counted_call_back)
+{
+    struct world world = keyed_world();
+    struct flight *flight = claiming(&world);
+    assert_int_equal(flight_stop(flight, HTTP_ERROR_DRAINING, NULL), FLIGHT_WAIT);
+    assert_int_equal(flight_on_claim(flight, FLIGHT_KEY_FREE), FLIGHT_RELEASE);
+    assert_true(flight->call_in_hand);
+    assert_int_equal(flight_on_commit(flight, OK), FLIGHT_ANSWER);
+}

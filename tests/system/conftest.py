@@ -1,0 +1,50 @@
+"""Fixtures: one provider for all tests, a service per file, and more of them on demand."""
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from support import BINARY, Provider, Service  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes a minute of its own (leave out with -m 'not long')")
+
+
+@pytest.fixture(scope="session")
+def provider():
+    provider = Provider()
+    yield provider
+    provider.stop()
+
+
+@pytest.fixture(scope="session")
+def binary():
+    assert BINARY.exists(), f"{BINARY} is not built (UNSTREAM_BINARY names another one)"
+    return BINARY
+
+
+@pytest.fixture(scope="module")
+def service(request, provider, binary, tmp_path_factory):
+    """The service of a test file; its module may lay a CONFIG over the usual configuration."""
+    overrides = getattr(request.module, "CONFIG", {})
+    service = Service(provider, tmp_path_factory.mktemp("service"), overrides)
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def launch(provider, binary, tmp_path):
+    """Starts further services: launch({...overrides...}, directory=None)."""
+    services = []
+
+    def start(overrides=None, directory=None):
+        directory = directory or tmp_path / f"service-{len(services)}"
+        services.append(Service(provider, directory, overrides))
+        return services[-1]
+
+    yield start
+    for service in services:
+        if service.process.poll() is None:
+            service.stop()
