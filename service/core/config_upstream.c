@@ -1,6 +1,7 @@
 #include "core/config_loader.h"
 
 #include "core/config_address.h"
+#include "core/config_proxy.h"
 
 #include <string.h>
 #include <strings.h>
@@ -139,7 +140,7 @@ static void complete_base_url(struct loader *l, const struct where *where,
                               struct config_upstream *up)
 {
     struct url url;
-    const char *wrong = url_parse(up->base_url, &url);
+    const char *wrong = base_url_parse(up->base_url, &url);
     if (wrong) {
         loader_problem(l, where, "%s", wrong);
         return;
@@ -157,12 +158,49 @@ static void check_api_key(struct loader *l, const struct where *where, struct sp
         }
 }
 
-static void check_proxy(struct loader *l, const struct where *where, struct span proxy)
+/* ---- the way */
+
+static void complete_proxy(struct loader *l, const struct where *where,
+                           struct config_upstream *up)
 {
-    if (proxy.n && !span_starts(proxy, "http://") && !span_starts(proxy, "https://"))
-        loader_problem(l, where,
-                       "must be the http:// or https:// URL of a proxy, or \"\" for "
-                       "none");
+    struct config_effective proxy = config_proxy_of(up, l->source);
+    if (proxy.value.n && !config_proxy_is_fine(proxy.value)) {
+        const struct where *said_by = up->proxy.p ? WHERE(where, SPAN("proxy"))
+                                                  : WHERE(&l->environment, span_of(proxy.from));
+        loader_problem(l, said_by,
+                       "must be the URL of a proxy for %.*s, such as http://127.0.0.1:3128, or "
+                       "empty",
+                       SPAN_ARG(up->name));
+    }
+    up->effective_proxy = proxy;
+    if (!up->proxy.p)
+        up->effective_proxy.value = loader_copy(l, proxy.value);
+}
+
+static void complete_ca_file(struct loader *l, struct config_upstream *up)
+{
+    struct span variable = loader_getenv(l, "SSL_CERT_FILE");
+    if (up->ca_file.p)
+        up->effective_ca_file = (struct config_effective){up->ca_file, "the key \"ca_file\""};
+    else if (variable.p && config_text_is_clean(variable))
+        up->effective_ca_file =
+            (struct config_effective){loader_copy(l, variable), "SSL_CERT_FILE"};
+    else if (variable.p)
+        loader_problem(l, WHERE(&l->environment, SPAN("SSL_CERT_FILE")),
+                       "must be the path of a PEM bundle for %.*s, without control characters",
+                       SPAN_ARG(up->name));
+    else
+        up->effective_ca_file = (struct config_effective){SPAN(""), "nothing names one"};
+}
+
+/* What the environment decides, once the base URL is known. */
+static void complete_way(struct loader *l, const struct where *where,
+                         struct config_upstream *up)
+{
+    struct url url;
+    if (base_url_parse(up->base_url, &url) == NULL) /* else it was told */
+        complete_proxy(l, where, up);
+    complete_ca_file(l, up);
 }
 
 /* ---- an upstream of the file */
@@ -243,12 +281,12 @@ static void read_upstream(struct loader *l, const struct where *where, const cJS
     complete_provider(l, where, read, up);
     complete_backoff(l, where, read, up);
     check_api_key(l, WHERE(where, SPAN("api_key")), up->api_key);
-    check_proxy(l, WHERE(where, SPAN("proxy")), up->proxy);
     check_headers(l, where, up);
     if (up->base_url.p)
         complete_base_url(l, WHERE(where, SPAN("base_url")), up);
     else
         default_base_url(l, where, item, up);
+    complete_way(l, where, up);
 }
 
 void config_upstreams_read(struct loader *l, const struct where *where, const cJSON *object)
@@ -325,6 +363,7 @@ void config_upstreams_from_environment(struct loader *l)
         if (key.p)
             up->api_key = loader_copy(l, key);
         check_api_key(l, WHERE(&l->environment, span_of(known[i].key_variable)), up->api_key);
+        complete_way(l, &l->environment, up);
     }
     l->config->upstreams = upstreams;
     l->config->upstream_count = COUNT_OF(known);

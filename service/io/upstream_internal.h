@@ -50,7 +50,7 @@ struct transfer {
     /* Set before the start order is posted, never changed afterwards. */
     struct upstream_thread *thread;
     struct arena arena;
-    const char *url, *proxy, *ca_file; /* ca_file NULL: the default */
+    const char *url, *proxy, *ca_file; /* proxy "": none; ca_file NULL: the system's */
     const char *resolved_host;         /* the host libcurl has to look up: the proxy's or the
                                           URL's */
     struct curl_slist *headers;        /* in the arena */
@@ -91,7 +91,7 @@ bool upstream_text_is_clean(struct span text);
 
 struct upstream_settings {
     struct mailbox *loop;
-    char *ca_bundle; /* NULL: libcurl's own default */
+    const char *ca_bundle; /* NULL: libcurl's own default */
     int64_t silence_ms;
     long connections_max; /* kept open, per thread */
 };

@@ -224,13 +224,13 @@ TEST(config_check, a_key_with_blanks_and_a_proxy_that_is_no_url_are_refused)
     FIXTURE(f);
     assert_refused(&f,
                    "{\"upstreams\": {\"openai\": {\"provider\": \"openai\", \"api_key\": "
-                   "\"sk 1\", \"proxy\": \"socks5://p\", \"backoff_base_s\": 2, "
+                   "\"sk 1\", \"proxy\": \"ftp://p\", \"backoff_base_s\": 2, "
                    "\"backoff_max_s\": 1}}}",
                    "unstream.json: upstreams.openai.backoff_base_s: is over backoff_max_s\n"
                    "unstream.json: upstreams.openai.api_key: must be printable ASCII without "
                    "blanks\n"
-                   "unstream.json: upstreams.openai.proxy: must be the http:// or https:// URL "
-                   "of a proxy, or \"\" for none\n");
+                   "unstream.json: upstreams.openai.proxy: must be the URL of a proxy for "
+                   "openai, such as http://127.0.0.1:3128, or empty\n");
     assert_int_equal(fixture_load_file(&f, "{\"upstreams\": {\"openai\": {\"proxy\": \"\"}}}"),
                      OK);
     assert_non_null(f.config->upstreams[0].proxy.p);

@@ -294,6 +294,18 @@ TEST(upstream_refused, a_proxy_is_asked_for_the_whole_url)
     bench_free(bench);
 }
 
+TEST(upstream_refused, the_environment_names_no_proxy_here)
+{
+    struct bench *bench = bench_new(answers);
+    struct try try;
+    assert_int_equal(setenv("http_proxy", "http://127.0.0.1:1", 1), 0);
+    try_run(&try, bench);
+    assert_int_equal(unsetenv("http_proxy"), 0);
+    assert_end(&try, ATTEMPT_ANSWERED);
+    try_done(&try);
+    bench_free(bench);
+}
+
 /* ---- what is refused at the start */
 
 static enum rc start_with(struct bench *bench, struct header header, struct span url)
