@@ -18,6 +18,7 @@ static void log_call_end(const struct engine_flight *run)
     log_span(&line, "upstream", run->intake->upstream->name);
     log_int(&line, "attempt", run->flight.attempts);
     log_text(&line, "end", attempt_end_name(outcome->end));
+    log_text(&line, "cause", outcome->cause);
     log_int(&line, "status", outcome->status);
     log_span(&line, "request_id", header_get(&headers, "x-request-id"));
     log_span(&line, "request_id", header_get(&headers, "request-id"));

@@ -169,6 +169,7 @@ struct call {
     struct list waiting; /* in the gate */
     size_t sent_bytes;   /* of the body, handed to libcurl */
     bool sent_before;    /* some of it on a connection that broke without an answer */
+    const char *cause;   /* of the outcome; NULL: the connection is fine */
     struct response response;
     size_t read_on_bytes;
     int64_t read_on_until_ms;
@@ -210,7 +211,7 @@ void upstream_response_take_headers(struct response *response, struct attempt_ou
 MUST_CHECK enum rc upstream_gate_enter(struct call *call, bool *ret_first);
 /* The call's host is resolved, or it is over.  From anywhere; no call to libcurl is made. */
 void upstream_gate_leave(struct call *call);
-/* The lookup failed: it has failed for all that wait for it. */
+/* The lookup failed: it has failed for all that wait for it, from the same cause. */
 void upstream_gate_fail(struct call *call);
 /* Let the next calls go.  Not from inside a libcurl callback. */
 void upstream_gates_release(struct upstream_thread *thread);
