@@ -2,15 +2,18 @@
 #include "core/assemble.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 
-enum { EXIT_FINE = 0, EXIT_NO_ANSWER = 3, EXIT_USAGE_ERROR = 64, EXIT_INTERNAL = 70 };
-enum { READ_BYTES = 65536, CHOICES_MAX = 128, LIMIT_BYTES = 32 * 1024 * 1024 };
+enum { EX_NO_ANSWER = 3 };
+/* The service's default limits. */
+enum { READ_BYTES = 65536, CHOICES_MAX = 1024, LIMIT_BYTES = 32 * 1024 * 1024 };
 
 static const char usage[] =
     "usage: unstream assemble chat|responses|messages [--chunk N] [--n N] < stream.sse\n";
 
-struct options {
+struct command {
     struct assemble_params params;
     size_t chunk_bytes;
 };
@@ -25,7 +28,7 @@ static bool parse_count(const char *text, uint64_t max, uint64_t *ret)
     return true;
 }
 
-static bool parse_options(int argc, char **argv, struct options *ret)
+static bool parse_command(int argc, char **argv, struct command *ret)
 {
     uint64_t chunk = READ_BYTES, choices = 1;
     enum api api;
@@ -33,13 +36,13 @@ static bool parse_options(int argc, char **argv, struct options *ret)
         return false;
     for (int i = 2; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        bool good = strcmp(argv[i], "--chunk") == 0 ? parse_count(value, READ_BYTES, &chunk)
+        bool good = strcmp(argv[i], "--chunk") == 0 ? parse_count(value, LIMIT_BYTES, &chunk)
                     : strcmp(argv[i], "--n") == 0   ? parse_count(value, CHOICES_MAX, &choices)
                                                     : false;
         if (!good)
             return false;
     }
-    *ret = (struct options){{.api = api,
+    *ret = (struct command){{.api = api,
                              .choices = (unsigned)choices,
                              .failed_is_body = true,
                              .event_bytes_max = LIMIT_BYTES,
@@ -48,19 +51,22 @@ static bool parse_options(int argc, char **argv, struct options *ret)
     return true;
 }
 
-/* Feed standard input; false: it could not be read. */
-static bool feed_input(struct assemble *assembler, size_t chunk_bytes,
-                       enum assemble_state *ret_state)
+/* Feed standard input.  E_IO: it could not be read. */
+static enum rc feed_input(struct assemble *assembler, size_t chunk_bytes,
+                          enum assemble_state *ret_state)
 {
-    static char bytes[READ_BYTES];
     enum assemble_state state = ASSEMBLE_MORE;
     size_t n;
+    char *bytes = malloc(chunk_bytes);
+    if (!bytes)
+        return E_NOMEM;
     while (state == ASSEMBLE_MORE && (n = fread(bytes, 1, chunk_bytes, stdin)) > 0)
         state = assemble_feed(assembler, (struct span){bytes, n});
+    free(bytes);
     if (ferror(stdin))
-        return false;
+        return E_IO;
     *ret_state = state == ASSEMBLE_MORE ? assemble_end(assembler) : state;
-    return true;
+    return OK;
 }
 
 static bool print_result(struct assemble *assembler, enum assemble_state state)
@@ -83,22 +89,19 @@ static bool print_result(struct assemble *assembler, enum assemble_state state)
 
 int assemble_command(int argc, char **argv)
 {
-    struct options options;
+    struct command command;
     enum assemble_state state;
-    if (!parse_options(argc, argv, &options)) {
+    if (!parse_command(argc, argv, &command)) {
         (void)fputs(usage, stderr);
-        return EXIT_USAGE_ERROR;
+        return EX_USAGE;
     }
-    OWNED(assemble) assembler = assemble_new(&options.params);
-    if (!assembler || !feed_input(assembler, options.chunk_bytes, &state)) {
-        (void)fputs(assembler ? "unstream assemble: standard input cannot be read\n"
-                              : "unstream assemble: out of memory\n",
-                    stderr);
-        return EXIT_INTERNAL;
+    OWNED(assemble) assembler = assemble_new(&command.params);
+    enum rc rc = assembler ? feed_input(assembler, command.chunk_bytes, &state) : E_NOMEM;
+    if (rc == OK && !print_result(assembler, state))
+        rc = E_IO;
+    if (rc != OK) {
+        (void)fprintf(stderr, "unstream assemble: %s\n", rc_text(rc));
+        return EX_SOFTWARE;
     }
-    if (!print_result(assembler, state)) {
-        (void)fputs("unstream assemble: standard output cannot be written\n", stderr);
-        return EXIT_INTERNAL;
-    }
-    return state == ASSEMBLE_COMPLETE ? EXIT_FINE : EXIT_NO_ANSWER;
+    return state == ASSEMBLE_COMPLETE ? EX_OK : EX_NO_ANSWER;
 }

@@ -303,6 +303,7 @@ static void on_request(void *context, struct http_request *request)
     if (waiter->intake->client)
         waiter->client = waiter->intake->client->name;
     waiter->model = arena_copy(http_request_arena(request), waiter->intake->model);
+    http_request_drop_body(request);
     struct engine_flight *running =
         waiter->intake->keyed ? map_get(&engine->keys, waiter->intake->key.bytes) : NULL;
     if (running)
@@ -311,23 +312,36 @@ static void on_request(void *context, struct http_request *request)
         start_flight(waiter);
 }
 
+static enum http_error error_of_problem(enum front_problem problem)
+{
+    switch (problem) {
+    case FRONT_BAD_FRAMING:
+    case FRONT_BAD_HEADER:
+    case FRONT_NO_HOST:
+        return HTTP_ERROR_BAD_FRAMING;
+    case FRONT_BAD_TRANSFER_ENCODING:
+        return HTTP_ERROR_TRANSFER_ENCODING;
+    case FRONT_BAD_EXPECT:
+        return HTTP_ERROR_BAD_EXPECT;
+    case FRONT_BODY_TOO_LARGE:
+        return HTTP_ERROR_BODY_TOO_LARGE;
+    case FRONT_HEAD_TOO_LARGE:
+        return HTTP_ERROR_HEAD_TOO_LARGE;
+    case FRONT_TOO_SLOW:
+        return HTTP_ERROR_REQUEST_TIMEOUT;
+    case FRONT_NO_MEMORY:
+        break;
+    }
+    return HTTP_ERROR_OVERLOADED;
+}
+
 static void on_problem(void *context, struct http_request *request, enum front_problem problem)
 {
-    static const enum http_error errors[] = {
-        [FRONT_BAD_FRAMING] = HTTP_ERROR_BAD_FRAMING,
-        [FRONT_BAD_HEADER] = HTTP_ERROR_BAD_FRAMING,
-        [FRONT_NO_HOST] = HTTP_ERROR_BAD_FRAMING,
-        [FRONT_BAD_TRANSFER_ENCODING] = HTTP_ERROR_TRANSFER_ENCODING,
-        [FRONT_BAD_EXPECT] = HTTP_ERROR_BAD_EXPECT,
-        [FRONT_BODY_TOO_LARGE] = HTTP_ERROR_BODY_TOO_LARGE,
-        [FRONT_TOO_SLOW] = HTTP_ERROR_REQUEST_TIMEOUT,
-        [FRONT_NO_MEMORY] = HTTP_ERROR_OVERLOADED,
-    };
     struct waiter *waiter = http_request_tag(request);
     if (!waiter)
         waiter = waiter_new(context, request);
     if (waiter)
-        refuse(waiter, errors[problem], front_problem_text(problem));
+        refuse(waiter, error_of_problem(problem), front_problem_text(problem));
     else
         refuse_bare(request);
 }

@@ -97,6 +97,8 @@ void assemble_fail_upstream(struct assemble *a, struct span sent)
     buf_add(&a->error, error);
     if (buf_rc(&a->error) != OK)
         fail_for(a, buf_rc(&a->error));
+    if (a->error.n)
+        json_close_surrogates(a->error.p, a->error.n);
     assemble_fail(a, ASSEMBLE_UPSTREAM_ERROR);
 }
 

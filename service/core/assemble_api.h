@@ -10,8 +10,11 @@
 
 /* Whether a member name is this literal.  Names are compared as written: none of ours needs an
  * escape, and no provider writes one. */
-#define SAYS(name, literal)                                                                    \
-    ((name).n == sizeof(literal) - 1 && memcmp((name).p, "" literal, sizeof(literal) - 1) == 0)
+#define SAYS(name, literal) assemble_says(name, "" literal, sizeof(literal) - 1)
+static inline bool assemble_says(struct span name, const char *literal, size_t n)
+{
+    return name.n == n && name.p && memcmp(name.p, literal, n) == 0;
+}
 
 /* Whether a raw value says nothing: null or "". */
 static inline bool assemble_is_empty(struct span raw)

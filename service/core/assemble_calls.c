@@ -41,9 +41,10 @@ static void append_text(struct assemble *a, struct value *value, struct span raw
 {
     if (json_type(raw) == JSON_NULL)
         return;
-    assemble_note_output(a, raw.n);
-    if (json_type(raw) == JSON_STRING)
-        value_append(&a->pool, value, json_inside(raw));
+    struct span text = json_inside(raw);
+    assemble_note_output(a, text.p ? text.n : raw.n);
+    if (text.p)
+        value_append(&a->pool, value, text);
     else
         append_serialised(a, value, raw);
 }

@@ -21,7 +21,7 @@
 #include "core/assemble_api.h"
 
 /* Items are the steps of one answer; beyond this it is an attack. */
-enum { OUTPUT_ITEMS_MAX = 4096 };
+enum { OUTPUT_ITEMS_MAX = 1024 };
 
 struct output_item {
     struct output_item *next;
@@ -43,24 +43,31 @@ static void responses_start(struct assemble *a)
 
 /* ---- items */
 
-static struct output_item *add_item(struct assemble *a, uint64_t index)
+/* Where the item with this index is, or is to be inserted. */
+static struct output_item **find_place(struct responses *responses, uint64_t index)
 {
-    struct responses *responses = a->own;
-    struct output_item **at = &responses->items, *last = responses->items_last;
-    if (last && last->index <= index)
-        at = last->index == index ? at : &last->next;
+    struct output_item **at = &responses->items;
+    if (responses->items_last && responses->items_last->index < index)
+        return &responses->items_last->next;
     while (*at && (*at)->index < index)
         at = &(*at)->next;
-    if (*at && (*at)->index == index)
-        return *at;
+    return at;
+}
+
+static struct output_item *item_at(struct assemble *a, uint64_t index)
+{
+    struct responses *responses = a->own;
+    struct output_item **at = find_place(responses, index), *next = *at;
+    if (next && next->index == index)
+        return next;
     if (responses->item_count == OUTPUT_ITEMS_MAX && a->pool.rc == OK)
         a->pool.rc = E_LIMIT;
     struct output_item *item = value_pool_alloc(&a->pool, sizeof *item);
     if (!item)
         return NULL;
-    *item = (struct output_item){*at, index, value_new(&a->pool)};
+    *item = (struct output_item){next, index, value_new(&a->pool)};
     *at = item;
-    if (!item->next)
+    if (!next)
         responses->items_last = item;
     responses->item_count++;
     return item;
@@ -72,7 +79,7 @@ static void keep_item(struct assemble *a, struct span index_raw, struct span raw
     const struct responses *responses = a->own;
     uint64_t index = responses->items_last ? responses->items_last->index + 1 : 0;
     (void)json_to_u64(index_raw, &index);
-    struct output_item *item = raw.p ? add_item(a, index) : NULL;
+    struct output_item *item = raw.p ? item_at(a, index) : NULL;
     if (item)
         value_set(&a->pool, item->value, raw);
 }

@@ -18,9 +18,9 @@ static int digits(const char *p, int count)
 static int month_of(const char *p)
 {
     static const char names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    for (int month = 0; month < 12; month++)
+    for (size_t month = 0; month < 12; month++)
         if (memcmp(names + 3 * month, p, 3) == 0)
-            return month + 1;
+            return (int)month + 1;
     return 0;
 }
 
@@ -50,7 +50,7 @@ bool http_date_parse(struct span text, int64_t *ret_unix_s)
     if (day < 1 || day > 31 || month == 0 || year < 1970 || hour < 0 || hour > 23 ||
         minute < 0 || minute > 59 || second < 0 || second > 60 || !span_ends(text, " GMT"))
         return false;
-    *ret_unix_s =
-        days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+    int64_t second_of_day = ((int64_t)hour * 60 + minute) * 60 + second;
+    *ret_unix_s = days_from_civil(year, month, day) * 86400 + second_of_day;
     return true;
 }

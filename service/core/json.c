@@ -407,6 +407,7 @@ void json_unescape(struct span escaped, struct buf *out)
 
 void json_close_surrogates(char *text, size_t n)
 {
+    static const char replacement[] = {'\\', 'u', 'f', 'f', 'f', 'd'};
     char *end = text + n;
     while ((text = memchr(text, '\\', (size_t)(end - text))) != NULL) {
         int unit = unicode_escape(text, end);
@@ -414,7 +415,7 @@ void json_close_surrogates(char *text, size_t n)
         if (is_high_surrogate(unit) && is_low_surrogate(unicode_escape(text + 6, end)))
             length = 12;
         else if (is_high_surrogate(unit) || is_low_surrogate(unit))
-            memcpy(text, "\\ufffd", 6);
+            memcpy(text, replacement, sizeof replacement);
         text += length;
     }
 }

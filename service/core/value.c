@@ -308,6 +308,31 @@ static bool is_object(const struct value *value)
     return value->kind == VALUE_OBJECT || json_type(value_raw(value)) == JSON_OBJECT;
 }
 
+/* Whether nothing changes: by null, an empty label, or what is there already and not joined. */
+static bool says_nothing(const struct value *value, struct span raw, enum value_rule rule)
+{
+    bool grows = rule == VALUE_DELTA || rule == VALUE_TYPED;
+    switch (json_type(raw)) {
+    case JSON_NULL:
+        return value->kind != VALUE_ABSENT;
+    case JSON_STRING:
+        if (grows)
+            return raw.n == 2 && is_label(value->name) && value_is_set(value);
+        break;
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+        if (rule != VALUE_REPLACE)
+            return false;
+        break;
+    case JSON_NUMBER:
+    case JSON_TRUE:
+    case JSON_FALSE:
+    case JSON_NONE:
+        break;
+    }
+    return span_eq(value_raw(value), raw);
+}
+
 /* NOLINTNEXTLINE(misc-no-recursion) */
 void value_merge(struct value_pool *pool, struct value *value, struct span raw,
                  enum value_rule rule)
@@ -316,17 +341,12 @@ void value_merge(struct value_pool *pool, struct value *value, struct span raw,
         return;
     enum json_type type = json_type(raw);
     bool grows = rule == VALUE_DELTA || rule == VALUE_TYPED;
-    if (type == JSON_NULL && value->kind != VALUE_ABSENT)
+    if (says_nothing(value, raw, rule))
         return;
     if (type == JSON_ARRAY && rule != VALUE_REPLACE) {
         merge_array(pool, value, raw, rule);
     } else if (type == JSON_STRING && grows && !is_label(value->name)) {
         value_append(pool, value, json_inside(raw));
-    } else if (type == JSON_STRING && raw.n == 2 && grows && value_is_set(value)) {
-        return; /* an empty label says nothing */
-    } else if ((type != JSON_OBJECT || rule == VALUE_REPLACE) &&
-               span_eq(value_raw(value), raw)) {
-        return;
     } else if (type == JSON_OBJECT && is_object(value)) {
         if (value->kind == VALUE_RAW)
             take_apart(pool, value, rule);

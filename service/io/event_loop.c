@@ -112,13 +112,14 @@ struct mailbox *event_loop_mailbox(struct event_loop *loop)
 
 void event_loop_hook(struct event_loop *loop, struct round_hook *hook)
 {
-    for (size_t i = 0; i < EVENT_LOOP_HOOKS_MAX; i++)
+    bool hooked = false;
+    for (size_t i = 0; i < EVENT_LOOP_HOOKS_MAX && !hooked; i++)
         if (!loop->hooks[i]) {
             loop->hooks[i] = hook;
-            loop->hooks_due_ms = loop->now_ms;
-            return;
+            hooked = true;
         }
-    ASSERT(!"fewer than EVENT_LOOP_HOOKS_MAX hooks");
+    ASSERT(hooked);
+    loop->hooks_due_ms = loop->now_ms;
 }
 
 void event_loop_unhook(struct event_loop *loop, struct round_hook *hook)

@@ -8,17 +8,18 @@
 
 /*   HEAD -> BODY -> WAIT -> REPLY -> SENT
  *
- * | state | what holds                                      | left by |
- * |-------|-------------------------------------------------|----------------------------------|
- * | HEAD  | the request line is there; the handler knows    | complete head: BODY, WAIT, REPLY
- * | |       | nothing                                         | | | BODY  | on_head was called;
- * the body is being read,     | complete body: WAIT, REPLY; cut  | |       | or read away when
- * there is a reply already      | off: gone                        | | WAIT  | on_request or
- * on_problem was called; suspended  | reply: REPLY; break: gone        | | REPLY |
- * libmicrohttpd writes the reply                  | written: SENT; break: gone       | | SENT
- * | the kernel has the reply, libmicrohttpd has     | confirmed, lost, too late: gone  | | |
- * forgotten the request                           |                                  | Gone
- * means on_end, unless the handler never knew it. */
+ * state | what holds                                      | left by
+ * ------|-------------------------------------------------|---------------------------------
+ * HEAD  | the request line is there; the handler knows    | complete head: BODY, WAIT, REPLY
+ *       | nothing                                         |
+ * BODY  | on_head was called; the body is being read,     | complete body: WAIT, REPLY;
+ *       | or read away when there is a reply already      | cut off: gone
+ * WAIT  | on_request or on_problem was called; suspended  | reply: REPLY; break: gone
+ * REPLY | libmicrohttpd writes the reply                  | written: SENT; break: gone
+ * SENT  | the kernel has the reply, libmicrohttpd has     | confirmed, lost, too late: gone
+ *       | forgotten the request                           |
+ *
+ * Gone means on_end, unless the handler never knew it. */
 enum http_request_state {
     REQUEST_HEAD,
     REQUEST_BODY,

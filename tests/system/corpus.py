@@ -6,7 +6,7 @@ usage: UNSTREAM_CORPUS=DIR corpus.py PATH/TO/unstream [--chunk N]...
 DIR holds streams/<api>/<name>.sse and a judge, check.py OUTDIR, that compares
 OUTDIR/<api>/<name>.json or .error.json with what each stream must give.  Every stream is
 assembled whole and byte by byte (or with the chunk sizes given): all results must be the same
-bytes, and the judge must accept them.  Every split point is test_assemble_corpus's matter.
+bytes, and the judge must accept them.  (Split points: tests/unit/test_assemble_streams.c.)
 """
 import concurrent.futures
 import os

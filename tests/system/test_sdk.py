@@ -3,6 +3,7 @@
 The recordings are the project's own (tests/streams) and, where the environment variable
 UNSTREAM_CORPUS names a directory with streams/ and ideal/, those of that corpus."""
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -67,7 +68,9 @@ def as_javascript(value):
         return {key: as_javascript(member) for key, member in value.items()}
     if isinstance(value, list):
         return [as_javascript(member) for member in value]
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    return None if math.isinf(value) else float(value)  # JSON.stringify prints Infinity as null
 
 
 def without_additions(value, ideal):

@@ -48,6 +48,13 @@ TEST(assemble, nothing_changes_after_a_failure)
     assert_span_equal(assemble_error(assembler), "{\"a\":1}");
 }
 
+TEST(assemble, half_a_surrogate_pair_in_an_error_is_replaced_too)
+{
+    struct assemble_params params = fixture_params(API_CHAT);
+    assert_assembles(&params, SPAN("data: {\"error\":{\"message\":\"\\ud83d\"}}\n\n"),
+                     "{\"kind\":\"upstream_error\",\"error\":{\"message\":\"\\ufffd\"}}");
+}
+
 TEST(assemble, failures_without_an_error_object_have_none)
 {
     OWNED(assemble) assembler = new_chat();

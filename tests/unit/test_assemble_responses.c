@@ -76,8 +76,8 @@ static enum assemble_state feed_items(struct assemble *assembler, unsigned count
 TEST(assemble_responses, items_are_limited_in_number)
 {
     OWNED(assemble) good = new_responses();
-    assert_int_equal(feed_items(good, 4096), ASSEMBLE_MORE);
+    assert_int_equal(feed_items(good, 1024), ASSEMBLE_MORE);
     OWNED(assemble) bad = new_responses();
-    assert_int_equal(feed_items(bad, 4097), ASSEMBLE_FAILED);
+    assert_int_equal(feed_items(bad, 1025), ASSEMBLE_FAILED);
     assert_int_equal(assemble_failure(bad), ASSEMBLE_TOO_LARGE);
 }

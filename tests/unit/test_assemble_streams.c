@@ -1,11 +1,17 @@
 /* tests/streams/API/NAME.sse with the body NAME.json it must give, or NAME.error.json: the
  * `{"kind", "error"}` of its failure.  Compared as JSON values (canonical form), after every
- * stream was cut in two at every byte, and byte by byte. */
+ * stream was cut in two at every byte, and byte by byte.
+ *
+ * The recorded streams of ${UNSTREAM_CORPUS}/streams must give the same outcome however they
+ * are cut; whether it is the right one is the matter of tests/system/corpus.py. */
 #include "assemble_fixture.h"
 #include "core/canonical.h"
 
 #include <dirent.h>
 #include <stdio.h>
+
+/* Recorded streams up to SMALL_BYTES are cut at every byte, others at SPLITS places. */
+enum { SMALL_BYTES = 3000, SPLITS = 40, PATH_LENGTH = 1024 };
 
 static bool read_file(const char *path, struct buf *out)
 {
@@ -71,6 +77,56 @@ static void check_directory(enum api api)
     print_message("%zu streams\n", count);
     assert_true(count > 0);
 }
+
+/* ---- recorded streams */
+
+static void check_recording(enum api api, const char *path)
+{
+    BUF(stream, 1 << 21);
+    BUF(out, 1 << 21);
+    assert_true(read_file(path, &stream));
+    struct assemble_params params = fixture_params(api);
+    size_t stride = stream.n <= SMALL_BYTES ? 1 : stream.n / SPLITS;
+    assemble_every_way(&params, buf_span(&stream), stride, &out);
+}
+
+static void check_recordings(enum api api, const char *name)
+{
+    char path[PATH_LENGTH];
+    size_t count = 0;
+    const char *corpus = getenv("UNSTREAM_CORPUS");
+    (void)snprintf(path, sizeof path, "%s/streams/%s", corpus ? corpus : "", name);
+    DIR *directory = corpus ? opendir(path) : NULL;
+    if (!directory)
+        skip();
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        if (!span_ends(span_of(entry->d_name), ".sse"))
+            continue;
+        (void)snprintf(path, sizeof path, "%s/streams/%s/%s", corpus, name, entry->d_name);
+        check_recording(api, path);
+        count++;
+    }
+    (void)closedir(directory);
+    print_message("%zu recorded streams\n", count);
+    assert_true(count > 0);
+}
+
+TEST(assemble_streams, recorded_chat_streams_do_not_depend_on_the_cuts)
+{
+    check_recordings(API_CHAT, "openai-chat");
+}
+
+TEST(assemble_streams, recorded_messages_streams_do_not_depend_on_the_cuts)
+{
+    check_recordings(API_MESSAGES, "anthropic-messages");
+}
+
+TEST(assemble_streams, recorded_responses_streams_do_not_depend_on_the_cuts)
+{
+    check_recordings(API_RESPONSES, "openai-responses");
+}
+
+/* ---- the tests of our own streams */
 
 TEST(assemble_streams, chat_streams_give_their_bodies_however_they_are_cut)
 {

@@ -339,7 +339,6 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "unstream.json: limits.memory_bytes_max: " NOT_YET "memory_bytes_max 1048576\n"
         "unstream.json: limits.queue_max: " NOT_YET "queue_max 1\n"
         "unstream.json: limits.queue_s: " NOT_YET "queue_s 0.25\n"
-        "unstream.json: limits.store_bytes_max: " NOT_YET "store_bytes_max 1048576\n"
         "unstream.json: limits.store_free_bytes_min: " NOT_YET "store_free_bytes_min 0\n"
         "unstream.json: clients[0].flights_max: " NOT_YET "flights_max 5\n"
         "unstream.json: clients[0].requests_per_minute: " NOT_YET "requests_per_minute 6\n"
@@ -354,8 +353,6 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "unstream.json: routes.\"/v1/messages\".conflict_status: " NOT_YET
         "conflict_status 409\n"
         "unstream.json: routes.\"/v1/messages\".adopt: " NOT_YET "adopt \"any\"\n"
-        "unstream.json: routes.\"/v1/messages\".on_disconnect: " NOT_YET
-        "on_disconnect \"cancel\"\n"
         "unstream.json: routes.\"/v1/messages\".store: " NOT_YET "store \"memory\"\n");
     const struct config_route *route = &f.config->routes[API_MESSAGES];
     assert_int_equal(route->edge, EDGE_REDIRECT);

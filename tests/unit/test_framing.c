@@ -170,7 +170,7 @@ static bool whole(const char *text, size_t header_count, const char *const *fiel
     size_t n = strlen(text);
     for (size_t i = 0; i < n; i++)
         raw[i] = (char)(text[i] == '~' ? '\0' : text[i]);
-    struct header items[4];
+    struct header items[4] = {0};
     const char *at = raw + strlen("GET~/~HTTP/1.1");
     for (size_t i = 0; i < 2 * header_count; i++) {
         size_t wanted = strlen(fields[i]);

@@ -1,5 +1,4 @@
-/* Cases from outside: ${UNSTREAM_CORPUS}/../vectors/NAME.json.  Skipped where there are none.
- */
+/* Cases from outside: ${UNSTREAM_CORPUS}/../vectors/NAME.json.  Skipped where there are none. */
 #include "core/canonical.h"
 #include "core/idem_key.h"
 #include "test.h"
@@ -14,8 +13,10 @@ static cJSON *load(const char *name)
     const char *corpus = getenv("UNSTREAM_CORPUS");
     buf_printf(&path, "%s/../vectors/%s", corpus ? corpus : "", name);
     FILE *file = corpus ? fopen(buf_text(&path), "r") : NULL;
-    if (!file)
+    if (!file) {
+        buf_done(&path); /* skip() jumps */
         skip();
+    }
     BUF(text, 1 << 20);
     char *room = buf_reserve(&text, 1 << 20);
     assert_non_null(room);

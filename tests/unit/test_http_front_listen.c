@@ -1,0 +1,189 @@
+#include "front_fixture.h"
+
+TEST(http_front_listen, a_unix_socket_serves_and_its_file_goes_with_the_front)
+{
+    char path[] = "/tmp/unstream-test-XXXXXX";
+    assert_non_null(mkdtemp(path));
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    (void)snprintf(name.sun_path, sizeof name.sun_path, "%s/socket", path);
+    char text[160];
+    (void)snprintf(text, sizeof text, "unix:%s", name.sun_path);
+    const struct span listen_on[] = {span_of(text)};
+    for (int run = 0; run < 2; run++) { /* the second finds a stale file */
+        __attribute__((cleanup(fixture_done))) struct fixture f;
+        fixture_new(&f);
+        f.params.listen = listen_on;
+        fixture_start(&f);
+        BUF(addresses, 4096);
+        http_front_addresses(f.front, &addresses);
+        assert_true(span_starts(buf_span(&addresses), text));
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof name), 0);
+        assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+        SEND(&f, fd, "POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nz");
+        UNTIL(&f, f.waiting_count == 1);
+        reply_with(f.waiting[0], 200, SPAN("u"));
+        EXPECT(&f, fd, OK_REPLY("1", "u"));
+        UNTIL(&f, f.ended == 1);
+        assert_int_equal(f.delivered, 1);
+        close(fd);
+        http_front_quiesce(f.front);
+        assert_int_not_equal(access(name.sun_path, F_OK), 0);
+        int stale = socket(AF_UNIX, SOCK_STREAM, 0);
+        assert_int_equal(bind(stale, (struct sockaddr *)&name, sizeof name), 0);
+        close(stale);
+    }
+    assert_int_equal(unlink(name.sun_path), 0);
+    assert_int_equal(rmdir(path), 0);
+}
+
+TEST(http_front_listen, it_listens_on_all_addresses_or_on_none)
+{
+    FIXTURE(first);
+    BUF(taken, 4096);
+    http_front_addresses(first.front, &taken);
+    assert_true(span_starts(buf_span(&taken), "127.0.0.1:"));
+    __attribute__((cleanup(fixture_done))) struct fixture f;
+    fixture_new(&f);
+    BUF(problem, 4096);
+    struct span listen_on[] = {SPAN("127.0.0.1:0"), {taken.p, taken.n - 1}};
+    f.params.listen = listen_on;
+    f.params.listen_count = 2;
+    assert_int_equal(http_front_new(&f.params, &problem, &f.front), E_IO);
+    assert_non_null(strstr(buf_text(&problem), "Address already in use; another process"));
+    static const char *const unreadable[] = {
+        "", "8080", "127.0.0.1", "127.0.0.1:x", "::1:80", "127.0.0.1:65536", "unix:", ":80"};
+    for (size_t i = 0; i < COUNT_OF(unreadable); i++) {
+        listen_on[1] = span_of(unreadable[i]);
+        assert_int_equal(http_front_new(&f.params, &problem, &f.front), E_INVALID);
+    }
+}
+
+TEST(http_front_listen, ipv4_and_ipv6_stand_side_by_side_on_one_port)
+{
+    FIXTURE(v4);
+    __attribute__((cleanup(fixture_done))) struct fixture v6;
+    fixture_new(&v6);
+    char text[32];
+    (void)snprintf(text, sizeof text, "[::]:%u", front_port(&v4));
+    struct span any[] = {span_of(text)};
+    v6.params.listen = any;
+    BUF(problem, 4096);
+    BUF(addresses, 4096);
+    if (http_front_new(&v6.params, &problem, &v6.front) != OK)
+        skip(); /* a machine without IPv6 */
+    http_front_addresses(v6.front, &addresses);
+    assert_true(span_starts(buf_span(&addresses), text));
+}
+
+TEST(http_front_listen, a_front_with_two_addresses_serves_both_and_counts_them_together)
+{
+    static const struct span two[] = {{"127.0.0.2:0", 11}, {"127.0.0.1:0", 11}};
+    __attribute__((cleanup(fixture_done))) struct fixture f;
+    fixture_new(&f);
+    f.params.listen = two;
+    f.params.listen_count = 2;
+    f.params.connections_max = 2;
+    fixture_start(&f);
+    BUF(addresses, 4096);
+    BUF(in, 4096);
+    http_front_addresses(f.front, &addresses);
+    struct span rest = buf_span(&addresses), first = span_cut(&rest, '\n');
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    assert_int_equal(inet_pton(AF_INET, "127.0.0.2", &address.sin_addr), 1);
+    address.sin_port = htons((uint16_t)strtoul(first.p + strlen("127.0.0.2:"), NULL, 10));
+    int a = socket(AF_INET, SOCK_STREAM, 0), b = client_new(&f);
+    assert_int_equal(connect(a, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(fcntl(a, F_SETFL, O_NONBLOCK), 0);
+    SEND(&f, a, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT(&f, a, OK_REPLY("3", "now"));
+    SEND(&f, b, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT(&f, b, OK_REPLY("3", "now"));
+    assert_int_equal(http_front_connections(f.front), 2);
+    int third = client_new(&f);
+    EXPECT_CLOSE(&f, third, &in);
+    close(third);
+    close(a);
+    close(b);
+}
+
+TEST(http_front_listen, two_fronts_share_a_loop)
+{
+    FIXTURE(f);
+    __attribute__((cleanup(fixture_done))) struct fixture g;
+    fixture_new(&g);
+    g.params.loop = f.loop;
+    fixture_start(&g);
+    int a = client_new(&f), b = client_new(&g);
+    SEND(&f, a, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+    SEND(&f, b, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+    UNTIL(&f, f.waiting_count == 1 && g.waiting_count == 1);
+    reply_with(g.waiting[0], 200, SPAN("b"));
+    EXPECT(&f, b, OK_REPLY("1", "b"));
+    reply_with(f.waiting[0], 200, SPAN("a"));
+    EXPECT(&f, a, OK_REPLY("1", "a"));
+    http_front_free(take(g.front));
+    close(a);
+    close(b);
+}
+
+TEST(http_front_listen, after_quiesce_what_is_connected_is_served_and_nobody_else)
+{
+    FIXTURE(f);
+    int fd = client_new(&f);
+    uint16_t port = front_port(&f);
+    SEND(&f, fd, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+    UNTIL(&f, f.waiting_count == 1);
+    http_front_quiesce(f.front);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int late = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(late, (struct sockaddr *)&address, sizeof address), -1);
+    close(late);
+    reply_with(f.waiting[0], 200, SPAN("x"));
+    EXPECT(&f, fd, OK_REPLY("1", "x"));
+    close(fd);
+}
+
+TEST(http_front_listen, free_ends_every_request_and_answers_what_nobody_answered)
+{
+    FIXTURE(f);
+    int waiting = client_new(&f), reading = client_new(&f), idle = client_new(&f);
+    SEND(&f, waiting, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+    SEND(&f, reading, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf");
+    UNTIL(&f, f.waiting_count == 1 && http_front_connections(f.front) == 3 && f.log.n > 30);
+    http_front_free(take(f.front));
+    assert_int_equal(f.ended, 2);
+    EXPECT(
+        &f, waiting,
+        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    close(waiting);
+    close(reading);
+    close(idle);
+}
+
+TEST(http_front_listen, over_connections_max_clients_wait_in_the_backlog)
+{
+    __attribute__((cleanup(fixture_done))) struct fixture f;
+    fixture_new(&f);
+    f.params.connections_max = 2;
+    fixture_start(&f);
+    int fds[3];
+    for (size_t i = 0; i < 3; i++) {
+        fds[i] = client_new(&f);
+        SEND(&f, fds[i], "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    UNTIL(&f, f.waiting_count == 2);
+    rounds_for(&f, 50);
+    assert_int_equal(f.waiting_count, 2);
+    assert_int_equal(http_front_connections(f.front), 2);
+    struct http_reply last = {.status = 200, .close = true};
+    http_request_reply(f.waiting[0], &last);
+    UNTIL(&f, f.waiting_count == 3);
+    http_request_reply(f.waiting[1], &last);
+    http_request_reply(f.waiting[2], &last);
+    UNTIL(&f, f.ended == 3);
+    for (size_t i = 0; i < 3; i++)
+        close(fds[i]);
+}
