@@ -158,7 +158,7 @@ static void complete_way(struct loader *l, const struct where *where,
                          struct config_upstream *up)
 {
     struct url url;
-    if (base_url_parse(up->base_url, &url) == NULL) /* else it was told */
+    if (up->proxy.p || base_url_parse(up->base_url, &url) == NULL) /* else it was told */
         complete_proxy(l, where, up);
     complete_ca_file(l, up);
 }
