@@ -87,8 +87,7 @@ bool framing_split_target(struct span target, const struct headers *headers,
         while (authority_bytes < rest.n && !strchr("/?", rest.p[authority_bytes]))
             authority_bytes++;
         struct span authority = {rest.p, authority_bytes};
-        struct span host = header_get(headers, "host");
-        if (host.n != authority.n || strncasecmp(host.p, authority.p, host.n) != 0)
+        if (!authority.n || !span_eq_nocase(header_get(headers, "host"), authority))
             return false;
         rest = span_from(rest, authority_bytes);
         if (!rest.n || rest.p[0] != '/')
