@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sysexits.h>
 
 enum { OUTPUT_BYTES_MAX = 16 << 20, READ_BYTES = 16384 };

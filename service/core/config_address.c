@@ -213,21 +213,13 @@ const char *url_parse(struct span text, struct url *ret)
     return wrong;
 }
 
-static bool is_url_text(struct span text)
-{
-    for (size_t i = 0; i < text.n; i++)
-        if (text.p[i] <= 0x20 || text.p[i] >= 0x7F || strchr("\"<>\\^`{|}", text.p[i]))
-            return false;
-    return true;
-}
-
 const char *base_url_parse(struct span text, struct url *ret)
 {
     struct url url;
     struct span rest = text, scheme = cut_scheme(&rest);
     if (!scheme.p || !(span_is_nocase(scheme, "https") || span_is_nocase(scheme, "http")))
         return "must begin with https:// or http://";
-    if (!is_url_text(text))
+    if (!span_is_visible(text) || find_any(text, "\"<>\\^`{|}") < text.n)
         return "has a character that no URL has";
     if (find_any(text, "?#") < text.n)
         return "must end with its path: no ? and no #";

@@ -79,24 +79,13 @@ struct config_effective config_proxy_of(const struct config_upstream *upstream,
     return proxy;
 }
 
-static bool is_plain(struct span text)
-{
-    for (size_t i = 0; i < text.n; i++)
-        if (text.p[i] <= 0x20 || text.p[i] >= 0x7F)
-            return false;
-    return true;
-}
-
 bool config_proxy_is_fine(struct span proxy)
 {
     static const char *const schemes[] = {"http",    "https",  "socks4",
                                           "socks4a", "socks5", "socks5h"};
     struct url url;
-    if (!is_plain(proxy) || url_parse(proxy, &url) != NULL ||
+    if (!span_is_visible(proxy) || url_parse(proxy, &url) != NULL ||
         !(url.path.n == 0 || span_is(url.path, "/")))
         return false;
-    for (size_t i = 0; i < COUNT_OF(schemes); i++)
-        if (span_is_nocase(url.scheme, schemes[i]))
-            return true;
-    return !url.scheme.p;
+    return !url.scheme.p || span_is_any_nocase(url.scheme, schemes, COUNT_OF(schemes));
 }

@@ -13,7 +13,7 @@
 
 #include "core/config.h"
 
-/* base_url must be one (base_url_parse).  The value views the configuration or what
+/* Without the key, base_url must be one (base_url_parse).  The value views the configuration or what
  * source->getenv returned; it was not checked. */
 struct config_effective config_proxy_of(const struct config_upstream *upstream,
                                         const struct config_source *source);

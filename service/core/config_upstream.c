@@ -2,62 +2,24 @@
 
 #include "core/config_address.h"
 #include "core/config_proxy.h"
+#include "core/upstream_request.h"
 
 #include <string.h>
-#include <strings.h>
 
 #define OPENAI_BASE_URL "https://api.openai.com/v1"
 #define ANTHROPIC_BASE_URL "https://api.anthropic.com"
 
 /* ---- header names */
 
-/* Headers that no configuration may add or pass on: they belong to one connection (RFC 9110,
- * section 7.6.1), to the framing, or to unstream itself. */
-static const char *const own_headers[] = {"connection",
-                                          "keep-alive",
-                                          "proxy-connection",
-                                          "te",
-                                          "trailer",
-                                          "upgrade",
-                                          "content-length",
-                                          "content-type",
-                                          "content-encoding",
-                                          "host",
-                                          "transfer-encoding",
-                                          "expect",
-                                          "accept-encoding",
-                                          "prefer",
-                                          "idempotency-key",
-                                          "x-idempotency-key",
-                                          "via"};
-
 /* Headers that carry who the client is; they follow api_key and nothing else. */
 static const char *const client_headers[] = {"authorization", "x-api-key", "api-key", "cookie",
                                              "proxy-authorization"};
 
-static bool is_one_of(struct span name, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (span_is_nocase(name, names[i]))
-            return true;
-    return false;
-}
-
-/* RFC 9110, section 5.6.2. */
-static bool is_token(struct span name)
-{
-    for (size_t i = 0; i < name.n; i++)
-        if (name.p[i] <= 0x20 || name.p[i] >= 0x7F || strchr("\"(),/:;<=>?@[\\]{}", name.p[i]))
-            return false;
-    return name.n > 0;
-}
-
 static void check_header_name(struct loader *l, const struct where *where, struct span name)
 {
-    if (!is_token(name))
+    if (!header_name_is_sound(name))
         loader_problem(l, where, "%s is no header name", loader_quote(l, name));
-    else if (is_one_of(name, own_headers, COUNT_OF(own_headers)) ||
-             (name.n >= 12 && strncasecmp(name.p, "x-stainless-", 12) == 0))
+    else if (upstream_request_reserves(name))
         loader_problem(l, where, "%s is a header that only unstream itself may set; remove it",
                        loader_quote(l, name));
 }
@@ -71,8 +33,9 @@ static void check_headers(struct loader *l, const struct where *where,
     const struct where *passed = WHERE(where, SPAN("pass_headers"));
     for (size_t i = 0; i < up->pass_headers.count; i++) {
         struct span name = up->pass_headers.items[i];
-        check_header_name(l, WHERE_ITEM(passed, (int)i), name);
-        if (is_one_of(name, client_headers, COUNT_OF(client_headers)))
+        if (!span_is_any_nocase(name, client_headers, COUNT_OF(client_headers)))
+            check_header_name(l, WHERE_ITEM(passed, (int)i), name);
+        else
             loader_problem(l, WHERE_ITEM(passed, (int)i),
                            "a credential is passed on only where api_key is not set, and then "
                            "by itself; remove it");
@@ -151,11 +114,8 @@ static void complete_base_url(struct loader *l, const struct where *where,
 
 static void check_api_key(struct loader *l, const struct where *where, struct span api_key)
 {
-    for (size_t i = 0; i < api_key.n; i++)
-        if (api_key.p[i] <= 0x20 || api_key.p[i] >= 0x7F) {
-            loader_problem(l, where, "must be printable ASCII without blanks");
-            return;
-        }
+    if (!span_is_visible(api_key))
+        loader_problem(l, where, "must be printable ASCII without blanks");
 }
 
 /* ---- the way */
@@ -198,7 +158,7 @@ static void complete_way(struct loader *l, const struct where *where,
                          struct config_upstream *up)
 {
     struct url url;
-    if (base_url_parse(up->base_url, &url) == NULL) /* else it was told */
+    if (up->proxy.p || base_url_parse(up->base_url, &url) == NULL) /* else it was told */
         complete_proxy(l, where, up);
     complete_ca_file(l, up);
 }

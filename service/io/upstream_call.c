@@ -12,6 +12,9 @@ enum {
     UPLOAD_BUFFER_BYTES = 16 * 1024
 };
 
+/* Our timer and libcurl's run for the same time, and either may be the first. */
+static const char timeout_reached[] = "The connect timeout was reached";
+
 struct call *upstream_call_new(struct upstream_thread *thread)
 {
     struct call *call = calloc(1, sizeof *call);
@@ -310,10 +313,11 @@ void upstream_call_abort(struct call *call, enum attempt_end end)
 /* The text of libcurl's result.  Where its second try was refused, that is not the reason. */
 static const char *cause_of(const struct call *call, CURLcode code)
 {
-    if (code == CURLE_OK)
-        return NULL;
-    return call->sent_before ? "The connection, used before, was closed"
-                             : curl_easy_strerror(code);
+    if (call->sent_before)
+        return "The connection, used before, was closed";
+    if (code == CURLE_OPERATION_TIMEDOUT) /* only ever the connect timeout */
+        return timeout_reached;
+    return code == CURLE_OK ? NULL : curl_easy_strerror(code);
 }
 
 /* Why there was no head, from libcurl's result. */
@@ -331,7 +335,7 @@ static enum attempt_end end_of(const struct call *call, CURLcode code)
     case CURLE_OUT_OF_MEMORY:
     case CURLE_FAILED_INIT:
         return ATTEMPT_NO_RESOURCES;
-    case CURLE_OPERATION_TIMEDOUT: /* only ever the connect timeout */
+    case CURLE_OPERATION_TIMEDOUT:
         return call->gate ? ATTEMPT_DNS_FAILED : ATTEMPT_CONNECT_FAILED;
     case CURLE_UNSUPPORTED_PROTOCOL: /* not HTTP/1.x */
     case CURLE_WEIRD_SERVER_REPLY:
@@ -413,7 +417,7 @@ static void expire(struct call *call)
     case CALL_CONNECTING:
         if (!deadline) {
             end = call->gate ? ATTEMPT_DNS_FAILED : ATTEMPT_CONNECT_FAILED;
-            call->cause = "The connect timeout was reached";
+            call->cause = timeout_reached;
         }
         break;
     case CALL_ASSEMBLING:

@@ -84,8 +84,6 @@ void transfer_unref(struct transfer *transfer);
 /* Check and copy what a transfer needs (upstream_transfer.c).  E_INVALID, E_LIMIT, E_NOMEM. */
 MUST_CHECK enum rc upstream_transfer_build(struct transfer *transfer,
                                            const struct transfer_params *params);
-/* A visible text without control bytes, as a header's value or a URL must be. */
-bool upstream_text_is_clean(struct span text);
 
 /* ---- a thread (upstream_thread.c) */
 

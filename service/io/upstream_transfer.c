@@ -4,31 +4,10 @@
 
 #include <string.h>
 
-bool upstream_text_is_clean(struct span text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char byte = (unsigned char)text.p[i];
-        if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
-            return false;
-    }
-    return true;
-}
-
-/* RFC 9110 token. */
-static bool is_token(struct span name)
-{
-    for (size_t i = 0; i < name.n; i++) {
-        unsigned char byte = (unsigned char)name.p[i];
-        if (byte <= 0x20 || byte >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", byte))
-            return false;
-    }
-    return name.n > 0;
-}
-
 static bool is_url(struct span url)
 {
     struct url parts;
-    if (!upstream_text_is_clean(url) || span_find(url, ' ') < url.n ||
+    if (!header_value_is_sound(url) || span_find(url, ' ') < url.n ||
         span_find(url, '\t') < url.n || url_parse(url, &parts) != NULL)
         return false;
     return parts.is_https || span_is_nocase(parts.scheme, "http");
@@ -38,11 +17,11 @@ static enum rc check(const struct transfer_params *params)
 {
     if (!is_url(params->url))
         return E_INVALID;
-    if (!upstream_text_is_clean(params->proxy) || !upstream_text_is_clean(params->ca_file))
+    if (!header_value_is_sound(params->proxy) || !header_value_is_sound(params->ca_file))
         return E_INVALID;
     for (size_t i = 0; i < params->headers.count; i++) {
         const struct header *header = &params->headers.items[i];
-        if (!is_token(header->name) || !upstream_text_is_clean(header->value))
+        if (!header_name_is_sound(header->name) || !header_value_is_sound(header->value))
             return E_INVALID;
     }
     return OK;
