@@ -15,6 +15,7 @@ from support import (CHAT, MESSAGES, RESPONSES, ROOT, UPSTREAMS, clean_environme
 
 HERE = Path(__file__).parent / "sdk"
 NODE = HERE / "node_modules/.bin/node"
+LOCK, INSTALLED = HERE / "package-lock.json", HERE / "node_modules/.package-lock.json"
 SDK_OF = {CHAT: ("openai", "chat", "/v1"), RESPONSES: ("openai", "responses", "/v1"),
           MESSAGES: ("anthropic", "messages", "")}
 FOLDERS = {"openai-chat": CHAT, "openai-responses": RESPONSES, "anthropic-messages": MESSAGES,
@@ -27,7 +28,7 @@ CONFIG = {"upstreams": {name: {"attempts_max": 1} for name in ("chat", "response
 @pytest.fixture(scope="session")
 def sdk():
     """Runs jobs with the official SDK of a route: sdk(service, route, jobs) -> results."""
-    if not NODE.exists():
+    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:  # npm's last write
         if not shutil.which("npm"):
             pytest.skip("npm is needed for the official SDKs")
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, timeout=300)
