@@ -74,7 +74,7 @@ static inline size_t fuzz_cut_bytes(struct fuzz_cut *cut)
         return stuck ? 1 : 0;
     }
     unsigned char byte = (unsigned char)cut->script.p[at];
-    size_t n = byte < '0' ? 0 : byte < '@' ? (unsigned)(byte - '0') : 4U * (byte - '?');
+    size_t n = byte < '0' ? 0 : (size_t)(byte < '@' ? byte - '0' : 4 * (byte - '?'));
     cut->moved |= n > 0;
     return n;
 }
