@@ -116,14 +116,28 @@ enum flight_order engine_call_ended(struct engine_flight *run);
 /* Builds run->answer from the verdict.  Out of memory leaves its body NULL. */
 void engine_build_answer(struct engine_flight *run);
 
-/* ---- engine.c: tables and waiters */
+/* ---- engine_waiter.c: how requests wait and get their replies */
+
+/* Reply with an error of ours; `detail` NULL: the error's own text. */
+void engine_refuse(struct waiter *waiter, enum http_error error, const char *detail);
+void engine_refuse_method(struct waiter *waiter, enum http_error error, const char *detail,
+                          struct span allow);
+/* Wait for a flight, at most wait_ms.  E_NOMEM. */
+MUST_CHECK enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run,
+                                   int64_t wait_ms);
+/* Wait for a running flight that another request started, or be refused. */
+void engine_join(struct waiter *waiter, struct engine_flight *run);
+/* Wait no more. */
+void engine_detach(struct waiter *waiter);
+/* The flight ended: reply to all waiters.  The flight is freed afterwards by its caller. */
+void engine_answer_waiters(struct engine_flight *run);
+
+/* ---- engine.c: tables */
 
 static inline int64_t engine_now_ms(const struct engine *engine)
 {
     return event_loop_now_ms(engine->loop);
 }
-/* The flight ended: reply to all waiters.  The flight is freed afterwards by its caller. */
-void engine_answer_waiters(struct engine_flight *run);
 /* Whether this flight may run now, and then it counts as running until engine_forget; else the
  * error to refuse it with. */
 bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal);
