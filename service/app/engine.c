@@ -37,13 +37,17 @@ bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal)
 void engine_forget(struct engine_flight *run)
 {
     struct engine *engine = run->engine;
+    if (run->is_over)
+        return;
     if (run->admitted) {
         engine->admitted--;
         engine_upstream_memory(engine, run->intake->upstream)->flights--;
     }
     if (run->intake->keyed)
         (void)map_remove(&engine->keys, run->intake->key.bytes);
+    run->is_over = true;
     list_remove(&run->link);
+    list_append(&engine->ended, &run->link);
     engine->flight_count--;
 }
 
@@ -72,7 +76,9 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     memcpy(engine->boot_id, buf_text(&hex), hex.n);
     buf_done(&hex);
     map_init(&engine->keys, SHA256_BYTES);
+    map_init(&engine->kin, KIN_ID_BYTES);
     list_init(&engine->flights);
+    list_init(&engine->ended);
     *ret = engine;
     return OK;
 }
@@ -82,6 +88,9 @@ void engine_free(struct engine *engine)
     if (!engine)
         return;
     ASSERT(list_is_empty(&engine->flights));
+    while (!list_is_empty(&engine->ended))
+        engine_flight_discard(CONTAINER_OF(engine->ended.next, struct engine_flight, link));
+    engine_kin_done(engine);
     map_done(&engine->keys);
     config_free(engine->config);
     free(engine->upstreams);
@@ -127,6 +136,7 @@ struct engine_state engine_state(const struct engine *engine)
         .counts = engine->counts,
         .flights_running = engine->flight_count,
         .waiters = engine->waiter_count,
+        .orphans = engine->orphan_count,
         .draining = engine->draining,
     };
 }

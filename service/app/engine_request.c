@@ -103,6 +103,24 @@ static void on_head(void *context, struct http_request *request)
         refuse_intake(waiter, rc, &refusal);
 }
 
+/* The flight that this request is to wait for: a running one, or a new one. */
+static void find_flight(struct waiter *waiter)
+{
+    const struct intake *intake = waiter->intake;
+    if (intake->keyed) {
+        struct engine_flight *running = map_get(&waiter->engine->keys, intake->key.bytes);
+        if (running)
+            engine_join(waiter, running);
+        else
+            start_flight(waiter);
+        return;
+    }
+    waiter->has_kin = intake->adoption.adopt != ADOPT_OFF;
+    waiter->kin = engine_kin_id(intake);
+    if (!engine_adopt(waiter))
+        start_flight(waiter);
+}
+
 static void on_request(void *context, struct http_request *request)
 {
     struct engine *engine = context;
@@ -119,12 +137,7 @@ static void on_request(void *context, struct http_request *request)
         waiter->client = waiter->intake->client->name;
     waiter->model = arena_copy(http_request_arena(request), waiter->intake->model);
     http_request_drop_body(request);
-    struct engine_flight *running =
-        waiter->intake->keyed ? map_get(&engine->keys, waiter->intake->key.bytes) : NULL;
-    if (running)
-        engine_join(waiter, running);
-    else
-        start_flight(waiter);
+    find_flight(waiter);
 }
 
 static enum http_error error_of_problem(enum front_problem problem)
@@ -161,18 +174,20 @@ static void on_problem(void *context, struct http_request *request, enum front_p
         refuse_bare(request);
 }
 
-/* A keyed flight goes on without its waiters; a keyless answer that nobody can collect is not
- * worth its money. */
+/* What may be a half-close only stays attached, and still gets its reply written. */
 static void on_left(void *context, struct http_request *request, bool broken)
 {
     struct engine *engine = context;
     struct waiter *waiter = http_request_tag(request);
     (void)broken;
     engine->counts.disconnects++;
-    struct engine_flight *run = waiter ? waiter->flight : NULL;
-    if (run && !run->intake->keyed &&
-        run->intake->route->on_disconnect != ON_DISCONNECT_CONTINUE)
-        engine_flight_stop(run, HTTP_ERROR_CANCELLED);
+    if (!waiter || waiter->left)
+        return;
+    waiter->left = true;
+    if (!waiter->flight)
+        return;
+    waiter->flight->attending--;
+    engine_unattended(waiter->flight);
 }
 
 static void log_request(const struct waiter *waiter, bool delivered)
@@ -209,6 +224,7 @@ static void on_end(void *context, struct http_request *request, bool delivered)
     struct waiter *waiter = http_request_tag(request);
     if (!waiter)
         return;
+    struct engine_flight *run = waiter->flight, *told = waiter->told;
     engine_detach(waiter);
     intake_free(waiter->intake);
     waiter->intake = NULL;
@@ -218,6 +234,13 @@ static void on_end(void *context, struct http_request *request, bool delivered)
     log_request(waiter, delivered);
     http_request_set_tag(request, NULL);
     engine->open_requests--;
+    if (run)
+        engine_unattended(run);
+    if (!told)
+        return;
+    told->telling--;
+    told->delivered |= delivered;
+    engine_settle(told);
 }
 
 struct http_handler engine_handler(struct engine *engine)

@@ -14,7 +14,7 @@ void engine_detach(struct waiter *waiter)
         return;
     timers_stop(event_loop_timers(waiter->engine->loop), &waiter->deadline);
     list_remove(&waiter->link);
-    waiter->flight->waiter_count--;
+    waiter->flight->attending -= !waiter->left;
     waiter->engine->waiter_count--;
     waiter->flight = NULL;
 }
@@ -26,6 +26,8 @@ void engine_refuse_method(struct waiter *waiter, enum http_error error, const ch
     waiter->status = (int)info->status;
     waiter->error_code = info->code;
     waiter->engine->counts.refused++;
+    if (adoption_invites_retry(waiter->status, info->retry))
+        engine_note_invitation(waiter);
     reply_error(waiter->request, waiter->shape, error, detail, waiter->id_text, allow);
 }
 
@@ -47,33 +49,50 @@ static void note_for_log(struct waiter *waiter, const struct engine_flight *run)
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
 }
 
-static void answer(struct waiter *waiter, const struct engine_flight *run)
+/* Where this waiter's answer came from. */
+static enum source source_of(const struct waiter *waiter, const struct engine_flight *run)
 {
-    const struct verdict *verdict = &run->flight.verdict;
-    bool stored = verdict->body == VERDICT_STORED;
-    bool live = run->flight.attempts > 0;
+    if (waiter->adopted)
+        return SOURCE_ADOPTED;
     bool joined = !waiter->started_flight && run->source == SOURCE_EXECUTED;
-    waiter->source = joined ? SOURCE_JOINED : run->source;
+    return joined ? SOURCE_JOINED : run->source;
+}
+
+/* What is stored and not a 200 is a paid failure, which a retry would only get again. */
+static enum http_error_retry retry_advice(const struct engine_flight *run)
+{
+    bool stored = run->flight.verdict.body == VERDICT_STORED;
+    return stored && run->answer.error_code.p ? HTTP_ERROR_RETRY_NO : run->flight.verdict.retry;
+}
+
+void engine_answer(struct waiter *waiter, struct engine_flight *run)
+{
+    bool called = run->flight.attempts > 0;
+    waiter->source = source_of(waiter, run);
     note_for_log(waiter, run);
     const struct reply_timing timing = {
-        .queue_ms = live ? run->first_call_ms - run->start_ms : 0,
+        .queue_ms = called ? run->first_call_ms - run->start_ms : 0,
         .first_event_ms = run->first_event_ms,
         .generation_ms = waiter->generation_ms,
         .attempts = run->flight.attempts,
     };
-    /* What is stored and not a 200 is a paid failure, which a retry would only get again. */
-    bool stored_failure = stored && run->answer.error_code.p;
     const struct reply reply = {
         .answer = run->answer,
         .flight_id = run->id_text,
         .provider = run->intake->upstream->provider,
         .source = waiter->source,
-        .retry = stored_failure ? HTTP_ERROR_RETRY_NO : verdict->retry,
-        .retry_after_s = verdict->retry_after_s,
-        .timing = live ? &timing : NULL,
-        .upstream = live ? &run->outcome : NULL,
+        .retry = retry_advice(run),
+        .retry_after_s = run->flight.verdict.retry_after_s,
+        .timing = called ? &timing : NULL,
+        .upstream = called && !run->is_over ? &run->outcome : NULL,
     };
+    if (adoption_invites_retry(run->answer.status, reply.retry))
+        engine_note_invitation(waiter);
     reply_send(waiter->request, &reply);
+    if (!engine_keeps(run) || waiter->left)
+        return;
+    waiter->told = run;
+    run->telling++;
 }
 
 void engine_answer_waiters(struct engine_flight *run)
@@ -84,7 +103,7 @@ void engine_answer_waiters(struct engine_flight *run)
         struct waiter *waiter = CONTAINER_OF(link, struct waiter, link);
         engine_detach(waiter);
         if (run->answer.body)
-            answer(waiter, run);
+            engine_answer(waiter, run);
         else
             engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
     }
@@ -106,6 +125,7 @@ static void on_waiter_deadline(struct timer *timer)
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
     engine_detach(waiter);
     engine_refuse(waiter, HTTP_ERROR_DEADLINE_RUNNING, NULL);
+    engine_unattended(run);
 }
 
 enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run, int64_t wait_ms)
@@ -118,8 +138,9 @@ enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run, int64_
         return rc;
     waiter->flight = run;
     list_append(&run->waiters, &waiter->link);
-    run->waiter_count++;
+    run->attending += !waiter->left;
     waiter->engine->waiter_count++;
+    engine_attended(run);
     return OK;
 }
 
@@ -133,7 +154,7 @@ void engine_join(struct waiter *waiter, struct engine_flight *run)
         return;
     }
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
-    if (run->waiter_count >= intake->config->idempotency.waiters_max) {
+    if (run->attending >= intake->config->idempotency.waiters_max) {
         engine_refuse(waiter, HTTP_ERROR_IN_PROGRESS, NULL);
         return;
     }
