@@ -342,8 +342,6 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "\"limits\": {\"memory_bytes_max\": 1048576, \"queue_max\": 1, \"queue_s\": 0.25, "
         "\"store_bytes_max\": 1048576, \"store_free_bytes_min\": 0}}",
         "unstream.json: idempotency.result_url_ttl_s: " NOT_YET "result_url_ttl_s 1\n"
-        "unstream.json: idempotency.orphan_grace_s: " NOT_YET "orphan_grace_s 1\n"
-        "unstream.json: idempotency.adopt_window_s: " NOT_YET "adopt_window_s 1\n"
         "unstream.json: idempotency.on_interrupted: " NOT_YET "on_interrupted \"fail\"\n"
         "unstream.json: idempotency.on_store_error: " NOT_YET "on_store_error \"memory\"\n"
         "unstream.json: limits.memory_bytes_max: " NOT_YET "memory_bytes_max 1048576\n"
@@ -362,7 +360,6 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "unstream.json: routes.\"/v1/messages\".hops_max: " NOT_YET "hops_max 5\n"
         "unstream.json: routes.\"/v1/messages\".conflict_status: " NOT_YET
         "conflict_status 409\n"
-        "unstream.json: routes.\"/v1/messages\".adopt: " NOT_YET "adopt \"any\"\n"
         "unstream.json: routes.\"/v1/messages\".store: " NOT_YET "store \"memory\"\n");
     const struct config_route *route = &f.config->routes[API_MESSAGES];
     assert_int_equal(route->edge, EDGE_REDIRECT);
