@@ -32,12 +32,14 @@ static bool knows_stream_options(const void *memory, const struct config_upstrea
     return engine_now_ms(engine) >= engine->upstreams[i].usage_refused_until_ms;
 }
 
-static struct intake_context intake_context(const struct engine *engine)
+static struct intake_context intake_context(const struct engine *engine,
+                                            const struct http_request *request)
 {
     return (struct intake_context){
         .config = engine->config,
         .salt = {(const char *)engine->store->salt, sizeof engine->store->salt},
         .boot_id = span_of(engine->boot_id),
+        .unix_listener = http_request_is_unix(request),
         .knows_stream_options = knows_stream_options,
         .memory = engine,
     };
@@ -93,7 +95,7 @@ static void on_head(void *context, struct http_request *request)
     }
     if (probes_reply(request, engine_is_ready(engine), waiter->id_text, &waiter->status))
         return;
-    struct intake_context intake = intake_context(engine);
+    struct intake_context intake = intake_context(engine, request);
     struct intake_refusal refusal = {0};
     waiter->intake = intake_new(&intake);
     enum rc rc = waiter->intake ? intake_head(waiter->intake, &intake,
@@ -125,7 +127,7 @@ static void on_request(void *context, struct http_request *request)
 {
     struct engine *engine = context;
     struct waiter *waiter = http_request_tag(request);
-    struct intake_context intake = intake_context(engine);
+    struct intake_context intake = intake_context(engine, request);
     struct intake_refusal refusal = {0};
     enum rc rc = intake_body(waiter->intake, &intake, http_request_head(request),
                              http_request_body(request), &refusal);

@@ -406,6 +406,11 @@ struct arena *http_request_arena(struct http_request *request)
     return &request->arena;
 }
 
+bool http_request_is_unix(const struct http_request *request)
+{
+    return request->connection->listener->is_unix;
+}
+
 int64_t http_request_start_ms(const struct http_request *request)
 {
     return request->start_ms;

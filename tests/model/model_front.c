@@ -78,6 +78,12 @@ struct arena *http_request_arena(struct http_request *request)
     return &request->arena;
 }
 
+bool http_request_is_unix(const struct http_request *request)
+{
+    (void)request;
+    return false;
+}
+
 int64_t http_request_start_ms(const struct http_request *request)
 {
     return request->start_ms;

@@ -280,6 +280,7 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = merged(base_config(provider.url, self.directory, self.port), overrides or {})
+        self.config["listen"] = [address.replace("PORT", str(self.port)) for address in self.config["listen"]]
         self.log = self.directory / f"log-{self.port}"
         path = self.directory / "config.json"
         path.write_text(json.dumps(self.config))
