@@ -194,6 +194,16 @@ static enum rc find_deadline(struct intake *intake, const struct http_head *head
     return OK;
 }
 
+/* What a retry without a key is recognised by. */
+static void find_adoption(struct intake *intake, const struct http_head *head)
+{
+    intake->adoption = (struct adoption_request){
+        .adopt = intake->route->adopt,
+        .shared_scope = intake->anonymous && intake->config->open,
+    };
+    adoption_read_count(&intake->adoption, &head->headers);
+}
+
 enum rc intake_head(struct intake *intake, const struct intake_context *context,
                     const struct http_head *head, struct intake_refusal *ret)
 {
@@ -204,6 +214,8 @@ enum rc intake_head(struct intake *intake, const struct intake_context *context,
         rc = find_scope(intake, context, head, ret);
     if (rc == OK)
         rc = find_key(intake, head, ret);
+    if (rc == OK)
+        find_adoption(intake, head);
     if (rc == OK)
         rc = find_deadline(intake, head, ret);
     if (rc == OK)
@@ -236,8 +248,12 @@ static enum rc settle_key(struct intake *intake, struct intake_refusal *ret)
     struct span key = idem_key_span(&intake->idem_key);
     if (!key.p && intake->route->require_key)
         return refuse(ret, HTTP_ERROR_KEY_MISSING, NULL);
-    if (!key.p)
+    if (!key.p) {
+        intake->adoptable = adoption_may_orphan(&intake->adoption) &&
+                            intake->route->on_disconnect != ON_DISCONNECT_CANCEL;
         return OK;
+    }
+    intake->adoption = (struct adoption_request){.adopt = ADOPT_OFF};
     if (intake->anonymous && intake->config->open) {
         enum idem_key_error error = idem_key_check_anonymous(&intake->idem_key);
         if (error != IDEM_KEY_FINE)

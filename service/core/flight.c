@@ -84,6 +84,16 @@ enum flight_order flight_start(struct flight *flight)
     return enter(flight, flight->params.keyed ? FLIGHT_LOOK_UP : FLIGHT_CALL);
 }
 
+/* No call starts any more: somebody stopped it, or the store took longer than its waiters do. */
+static bool must_end(struct flight *flight)
+{
+    if (flight->late && !flight->stopping) {
+        flight->stopping = true;
+        flight->verdict = verdict_error(HTTP_ERROR_DEADLINE, NULL);
+    }
+    return flight->stopping;
+}
+
 /* The answer for a key that this flight cannot run. */
 static enum flight_order refuse_key(struct flight *flight, enum flight_key key)
 {
@@ -108,7 +118,7 @@ enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key)
     ASSERT(flight->state == FLIGHT_LOOKING_UP);
     if (key != FLIGHT_KEY_FREE)
         return refuse_key(flight, key);
-    if (flight->stopping)
+    if (must_end(flight))
         return enter(flight, FLIGHT_ANSWER);
     return enter(flight, FLIGHT_CLAIM);
 }
@@ -119,7 +129,7 @@ enum flight_order flight_on_claim(struct flight *flight, enum flight_key key)
     if (key != FLIGHT_KEY_FREE)
         return refuse_key(flight, key);
     flight->call_in_hand = true;
-    if (flight->stopping)
+    if (must_end(flight))
         return conclude(flight, flight->verdict);
     return enter(flight, FLIGHT_CALL);
 }
@@ -179,7 +189,7 @@ enum flight_order flight_on_count(struct flight *flight, enum rc rc)
     if (rc != OK)
         return conclude(flight, verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL));
     flight->call_in_hand = true;
-    if (flight->stopping)
+    if (must_end(flight))
         return conclude(flight, flight->verdict);
     return enter(flight, FLIGHT_CALL);
 }
@@ -193,8 +203,10 @@ enum flight_order flight_on_commit(struct flight *flight, enum rc rc)
 
 void flight_on_join(struct flight *flight, int64_t deadline_ms)
 {
-    if (deadline_ms > flight->params.deadline_ms)
+    if (deadline_ms > flight->params.deadline_ms) {
         flight->params.deadline_ms = deadline_ms;
+        flight->late = false;
+    }
     if (deadline_ms > flight->params.ceiling_ms)
         flight->params.ceiling_ms = deadline_ms;
 }
@@ -208,9 +220,11 @@ int64_t flight_deadline_ms(const struct flight *flight, int64_t now_ms)
 enum flight_order flight_on_deadline(struct flight *flight, int64_t now_ms)
 {
     bool producing = flight->output_began && flight->params.may_outlive;
-    if (producing && now_ms < flight->params.ceiling_ms)
+    if (flight->state != FLIGHT_CALLING) {
+        flight->late = now_ms >= flight->params.deadline_ms;
         return FLIGHT_WAIT;
-    return flight->state == FLIGHT_CALLING ? FLIGHT_ABORT : FLIGHT_WAIT;
+    }
+    return producing && now_ms < flight->params.ceiling_ms ? FLIGHT_WAIT : FLIGHT_ABORT;
 }
 
 enum flight_order flight_stop(struct flight *flight, enum http_error why, const char *detail)

@@ -23,6 +23,8 @@ PROVIDER = ROOT / "tests/provider/provider.py"
 CHAT, RESPONSES, MESSAGES, SIMPLE = ROUTES = (
     "/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/llm")
 PROVIDER_ROUTES = ROUTES[:3]
+SDK_OF = {CHAT: ("openai", "chat", "/v1"), RESPONSES: ("openai", "responses", "/v1"),
+          MESSAGES: ("anthropic", "messages", "")}
 UPSTREAMS = ("chat", "responses", "messages", "simple")  # one for each route
 SIMPLE_MODEL = "simple-model"
 SANITIZER = re.compile(r"Sanitizer|runtime error:|assertion failed|Assertion", re.IGNORECASE)
@@ -67,6 +69,13 @@ def question(route, model, prompt="Tell me about rivers", **members):
               MESSAGES: {"model": model, "max_tokens": 4096, "messages": turns},
               SIMPLE: {"model": model, "prompt": prompt}}
     return {**shapes[route], **members}
+
+
+def leave(service, provider, route, body, *lines):
+    """Sends a request and disconnects when the provider has begun to answer it."""
+    with service.connect() as connection:
+        connection.send(raw_post(route, body, "1.1", *lines))
+        provider.wait_for(body["model"])
 
 
 def in_background(function, *arguments, **members):
