@@ -58,19 +58,25 @@ static void read_head(struct head *head)
     head->parts.raw = (struct span){head->begin, (size_t)(head->at - head->begin)};
 }
 
+static void put_line_end(char *at)
+{
+    at[0] = '\r';
+    at[1] = '\n';
+}
+
 /* Writes the separators that the parts imply over `raw`, a copy of parts->raw. */
 static void restore(const struct framing_parts *parts, char *raw)
 {
     const char *begin = parts->raw.p;
     raw[parts->method.p + parts->method.n - begin] = ' ';
     raw[parts->target.p + parts->target.n - begin] = ' ';
-    memcpy(raw + (parts->version.p + parts->version.n - begin), "\r\n", 2);
+    put_line_end(raw + (parts->version.p + parts->version.n - begin));
     for (size_t i = 0; i < parts->headers.count; i++) {
         const struct header *header = &parts->headers.items[i];
         raw[header->name.p + header->name.n - begin] = ':';
-        memcpy(raw + (header->value.p + header->value.n - begin), "\r\n", 2);
+        put_line_end(raw + (header->value.p + header->value.n - begin));
     }
-    memcpy(raw + parts->raw.n - 2, "\r\n", 2);
+    put_line_end(raw + parts->raw.n - 2);
 }
 
 static bool is_line_end(char c)

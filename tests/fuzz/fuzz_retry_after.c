@@ -16,7 +16,7 @@ static void check_date(struct span text)
 {
     int64_t unix_s = -1;
     char printed[64];
-    struct tm tm;
+    struct tm tm = {0};
     if (!http_date_parse(text, &unix_s))
         return;
     time_t seconds = (time_t)unix_s;
