@@ -2,6 +2,7 @@
  * each ends at once as if it had failed. */
 #include "app/engine_internal.h"
 
+#include "base/crash_point.h"
 #include "app/clock.h"
 
 #include <string.h>
@@ -75,6 +76,7 @@ static void on_claim(void *context, enum rc rc, enum claim_result result,
 {
     struct engine_flight *run = context;
     enum flight_key key = FLIGHT_KEY_TROUBLE;
+    CRASH_POINT("claim_committed");
     if (rc == OK)
         switch (result) {
         case CLAIM_OK:
@@ -114,6 +116,7 @@ static void on_count(void *context, enum rc rc, unsigned paid_calls)
 {
     struct engine_flight *run = context;
     (void)paid_calls;
+    CRASH_POINT("count_committed");
     engine_flight_perform(run, flight_on_count(&run->flight, rc));
 }
 
@@ -131,6 +134,7 @@ enum flight_order engine_store_count(struct engine_flight *run)
 static void on_commit(void *context, enum rc rc)
 {
     struct engine_flight *run = context;
+    CRASH_POINT("ending_committed");
     if (rc != OK) {
         struct log_line line;
         log_begin(&line, run->engine->log, LOG_LEVEL_ERROR, "store_failed");

@@ -1,5 +1,7 @@
 #include "io/upstream_internal.h"
 
+#include "base/crash_point.h"
+
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +56,7 @@ static size_t read_request(char *room, size_t size, size_t count, void *user)
     size_t n = left.n < size * count ? left.n : size * count;
     memcpy(room, left.p, n);
     call->sent_bytes += n;
+    CRASH_POINT("request_handed_over");
     return n;
 }
 
@@ -264,6 +267,7 @@ void upstream_call_end_assembled(struct call *call, enum assemble_state state)
     ASSERT(state != ASSEMBLE_MORE);
     call->response.progress = assemble_progress(call->response.assembler);
     if (state == ASSEMBLE_COMPLETE) {
+        CRASH_POINT("answer_complete");
         upstream_call_end(call, ATTEMPT_ANSWERED);
         return;
     }

@@ -1,5 +1,7 @@
 #include "io/upstream_internal.h"
 
+#include "base/crash_point.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,6 +130,7 @@ size_t upstream_response_header(char *line, size_t size, size_t count, void *use
     struct call *call = user;
     struct response *response = &call->response;
     struct span text = {line, size * count};
+    CRASH_POINT("response_began");
     response->began = true;
     response->last_byte_ms = call->thread->now_ms;
     response->head_bytes += text.n;
@@ -162,6 +165,7 @@ static void publish(struct call *call)
     if (now.events && response->first_event_ms < 0)
         response->first_event_ms = call->thread->now_ms;
     if (now.output_began && !response->output_told) {
+        CRASH_POINT("first_output");
         response->output_told = true;
         mailbox_post(call->thread->settings->loop, &transfer->output_note);
     }

@@ -98,7 +98,9 @@ struct world {
     struct list requests; /* open: on_end did not come yet */
     unsigned open_requests;
     unsigned serial;
+    int last_status; /* of the last reply */
     bool store_full;
+    int64_t store_delay_ms;    /* the longest of a commit, and of the way back */
     unsigned fault_percent;    /* of store operations that fail by chance */
     unsigned provider_trouble; /* percent of calls that go wrong */
     bool calm;                 /* no faults any more, everything is quick */
@@ -170,7 +172,7 @@ void model_upstream_free(struct world *world);
 /* Calls that run for keys, and for this keyless request. */
 unsigned model_upstream_keyed(const struct world *world);
 bool model_upstream_runs(const struct world *world, const struct http_request *request);
-bool model_upstream_is_idle(const struct world *world);
+unsigned model_upstream_calls(const struct world *world);
 
 /* ---- model_oracle.c */
 

@@ -9,7 +9,7 @@
 
 enum {
     TOLD_MAX = 4096,
-    CLAIM_MS_MAX = 120000, /* from a post to its durable claim, by the store's delays */
+    CLAIM_MS_MAX = 600000, /* from a post to its durable claim, by the store's delays */
 };
 
 /* The outcome of a flight, as its first waiter got it. */
@@ -234,6 +234,7 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply)
                 reply->status, SPAN_ARG(word), SPAN_ARG(flight),
                 SPAN_ARG(blob_span(reply->body)));
     world->seen.replies++;
+    world->last_status = reply->status;
     CHECK(world, world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
     CHECK(world, flight.n > 0 && blob_span(reply->body).n > 0);
     CHECK(world, reply->status != 200 || body_has(reply, request->marker));

@@ -292,7 +292,8 @@ static void tell_one(struct model_store *store)
 static void arm(struct model_store *store, struct timer *timer)
 {
     if (!timer->place)
-        world_start_timer(store->world, timer, dice_delay(&store->world->dice, 8000));
+        world_start_timer(store->world, timer,
+                          dice_delay(&store->world->dice, store->world->store_delay_ms));
 }
 
 static void on_tell_due(struct timer *timer)

@@ -115,9 +115,13 @@ bool model_upstream_runs(const struct world *world, const struct http_request *r
     return false;
 }
 
-bool model_upstream_is_idle(const struct world *world)
+unsigned model_upstream_calls(const struct world *world)
 {
-    return list_is_empty(&world->upstream->transfers);
+    struct list *transfers = &world->upstream->transfers;
+    unsigned count = 0;
+    for (struct list *link = transfers->next; link != transfers; link = link->next)
+        count++;
+    return count;
 }
 
 /* ---- fates */
