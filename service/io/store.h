@@ -5,23 +5,15 @@
  * the loop thread, never from inside the call.  What a callback reports as OK is durable.
  * Callers know nothing of SQL, files or threads.  Thread: the loop.
  *
- * A key is a row with at most one answer in its life (I3); a flight is a row beside it.  `now`
+ * A key lives as core/key.h says, and expired ones are absent; a flight is a row beside it.  `now`
  * arguments are wall-clock milliseconds since 1970, as stored times must survive restarts. */
 #ifndef IO_STORE_H
 #define IO_STORE_H
 
 #include "base/blob.h"
-#include "base/sha256.h"
+#include "core/key.h"
 
-/* States of a key as a caller sees them: expired rows are absent. */
-enum key_state { KEY_ABSENT, KEY_RUNNING, KEY_DONE, KEY_FAILED, KEY_RELEASED };
-const char *key_state_name(enum key_state state);
-
-enum { FLIGHT_ID_BYTES = 16, STORE_SALT_BYTES = 32 };
-
-struct flight_id {
-    uint8_t bytes[FLIGHT_ID_BYTES];
-};
+enum { STORE_SALT_BYTES = 32 };
 
 /* The final status and body of a flight, with what a replay must repeat. */
 struct answer {
@@ -33,7 +25,7 @@ struct answer {
 };
 
 struct key_record {
-    enum key_state state;
+    enum key_state state; /* at the time of the question */
     struct digest fingerprint;
     struct flight_id flight; /* of the last claim */
     unsigned paid_calls;     /* counted so far in the key's life */

@@ -279,7 +279,8 @@ static enum rc open_writer(struct store_sqlite *sqlite,
         return rc;
     sqlite_db_script(db, schema_queries[QUERY_SHAPE_FILE]);
     sqlite_db_script(db, schema_queries[QUERY_SET_UP_WRITER]);
-    if (db->code == SQLITE_OK && !sqlite_db_number(db, QUERY_JOURNAL_MODE)) {
+    bool has_log = sqlite_db_number(db, QUERY_JOURNAL_MODE) != 0;
+    if (db->code == SQLITE_OK && !has_log) {
         buf_printf(problem,
                    "%s: its file system cannot hold a write-ahead log (shared memory is "
                    "missing); name a file on a local disk",
