@@ -22,13 +22,6 @@ void answers_init(struct answers *answers, struct timers *timers)
     list_init(&answers->by_age);
 }
 
-void answers_done(struct answers *answers)
-{
-    while (answers->count > 0)
-        answers_remove_oldest(answers);
-    map_done(&answers->by_key);
-}
-
 static void kept_answer_free(struct kept_answer *kept)
 {
     if (!kept)
@@ -48,6 +41,17 @@ static void remove_kept(struct kept_answer *kept)
     answers->bytes -= blob_span(kept->what.answer.body).n;
     answers->count--;
     kept_answer_free(kept);
+}
+
+void answers_done(struct answers *answers)
+{
+    struct list *link = answers->by_age.next;
+    while (link != &answers->by_age) {
+        struct list *next = link->next;
+        remove_kept(CONTAINER_OF(link, struct kept_answer, link));
+        link = next;
+    }
+    map_done(&answers->by_key);
 }
 
 static void on_end(struct timer *timer)

@@ -37,8 +37,12 @@ static void unstored_free(struct unstored *unstored)
 
 void engine_unstored_done(struct engine *engine)
 {
-    while (!list_is_empty(&engine->unstored))
-        unstored_free(CONTAINER_OF(engine->unstored.next, struct unstored, link));
+    struct list *link = engine->unstored.next;
+    while (link != &engine->unstored) {
+        struct list *next = link->next;
+        unstored_free(CONTAINER_OF(link, struct unstored, link));
+        link = next;
+    }
 }
 
 static void try_later(struct unstored *unstored)
