@@ -38,6 +38,22 @@ bool span_is_nocase(struct span a, const char *text)
     return span_eq_nocase(a, span_of(text));
 }
 
+bool span_is_any_nocase(struct span a, const char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (span_is_nocase(a, texts[i]))
+            return true;
+    return false;
+}
+
+bool span_is_visible(struct span a)
+{
+    for (size_t i = 0; i < a.n; i++)
+        if (a.p[i] <= 0x20 || a.p[i] >= 0x7F)
+            return false;
+    return true;
+}
+
 bool span_starts(struct span a, const char *prefix)
 {
     size_t n = strlen(prefix);

@@ -69,7 +69,8 @@ static const struct config_key keys[] = {
                  .help = "Names of further client headers that are passed on."),
     UPSTREAM_KEY(
         proxy, "proxy", TEXT, "null", 0, 2048,
-        .help = "URL of an HTTP proxy; \"\": none. null: HTTPS_PROXY and NO_PROXY decide."),
+        .help =
+            "URL of a proxy; \"\": none. null: HTTPS_PROXY, ALL_PROXY and NO_PROXY decide."),
     UPSTREAM_KEY(
         ca_file, "ca_file", TEXT, "null", 1, 4096,
         .help = "PEM bundle of trusted authorities. null: SSL_CERT_FILE, else the system's."),

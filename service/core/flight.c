@@ -91,6 +91,16 @@ enum flight_order flight_start(struct flight *flight)
     return enter(flight, flight->params.keyed ? FLIGHT_LOOK_UP : FLIGHT_CALL);
 }
 
+/* No call starts any more: somebody stopped it, or the store took longer than its waiters do. */
+static bool must_end(struct flight *flight)
+{
+    if (flight->late && !flight->stopping) {
+        flight->stopping = true;
+        flight->verdict = verdict_error(HTTP_ERROR_DEADLINE, NULL);
+    }
+    return flight->stopping;
+}
+
 /* The answer for a key that this flight cannot run. */
 static enum flight_order refuse_key(struct flight *flight, enum flight_key key)
 {
@@ -117,7 +127,7 @@ enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key)
     bool tries = key == FLIGHT_KEY_TROUBLE && flight->params.store_optional;
     if (key != FLIGHT_KEY_FREE && !tries)
         return refuse_key(flight, key);
-    if (flight->stopping)
+    if (must_end(flight))
         return enter(flight, FLIGHT_ANSWER);
     return enter(flight, FLIGHT_CLAIM);
 }
@@ -129,7 +139,7 @@ enum flight_order flight_on_claim(struct flight *flight, enum flight_key key)
     if (key != FLIGHT_KEY_FREE && !flight->without_store)
         return refuse_key(flight, key);
     flight->call_in_hand = !flight->without_store;
-    if (flight->stopping)
+    if (must_end(flight))
         return conclude(flight, flight->verdict);
     return enter(flight, FLIGHT_CALL);
 }
@@ -189,7 +199,7 @@ enum flight_order flight_on_count(struct flight *flight, enum rc rc)
     if (rc != OK)
         return conclude(flight, verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL));
     flight->call_in_hand = true;
-    if (flight->stopping)
+    if (must_end(flight))
         return conclude(flight, flight->verdict);
     return enter(flight, FLIGHT_CALL);
 }
@@ -203,8 +213,10 @@ enum flight_order flight_on_commit(struct flight *flight, enum rc rc)
 
 void flight_on_join(struct flight *flight, int64_t deadline_ms)
 {
-    if (deadline_ms > flight->params.deadline_ms)
+    if (deadline_ms > flight->params.deadline_ms) {
         flight->params.deadline_ms = deadline_ms;
+        flight->late = false;
+    }
     if (deadline_ms > flight->params.ceiling_ms)
         flight->params.ceiling_ms = deadline_ms;
 }
@@ -218,9 +230,11 @@ int64_t flight_deadline_ms(const struct flight *flight, int64_t now_ms)
 enum flight_order flight_on_deadline(struct flight *flight, int64_t now_ms)
 {
     bool producing = flight->output_began && flight->params.may_outlive;
-    if (producing && now_ms < flight->params.ceiling_ms)
+    if (flight->state != FLIGHT_CALLING) {
+        flight->late = now_ms >= flight->params.deadline_ms;
         return FLIGHT_WAIT;
-    return flight->state == FLIGHT_CALLING ? FLIGHT_ABORT : FLIGHT_WAIT;
+    }
+    return producing && now_ms < flight->params.ceiling_ms ? FLIGHT_WAIT : FLIGHT_ABORT;
 }
 
 enum flight_order flight_stop(struct flight *flight, enum http_error why, const char *detail)

@@ -103,6 +103,7 @@ struct flight {
     bool call_in_hand;      /* a counted call that cannot have been billed */
     bool output_began;      /* in the running call */
     bool stopping;          /* flight_stop was called; the verdict is set */
+    bool late;              /* the deadline passed while no call ran: none starts any more */
     int64_t pause_ms;       /* of the last FLIGHT_PAUSE */
 };
 

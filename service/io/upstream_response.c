@@ -33,9 +33,8 @@ static bool is_kept(struct span name)
     static const char *const names[] = {"content-type",   "retry-after",  "retry-after-ms",
                                         "x-should-retry", "x-request-id", "request-id"};
     static const char *const families[] = {"x-ratelimit-", "anthropic-ratelimit-"};
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (span_is_nocase(name, names[i]))
-            return true;
+    if (span_is_any_nocase(name, names, COUNT_OF(names)))
+        return true;
     for (size_t i = 0; i < COUNT_OF(families); i++) {
         size_t n = strlen(families[i]);
         if (name.n > n && span_is_nocase((struct span){name.p, n}, families[i]))
@@ -48,7 +47,7 @@ static bool is_kept(struct span name)
 static void keep(struct response *response, struct span name, struct span value)
 {
     struct buf *text = &response->header_text;
-    if (response->header_count == ATTEMPT_HEADERS_MAX || !upstream_text_is_clean(value) ||
+    if (response->header_count == ATTEMPT_HEADERS_MAX || !header_value_is_sound(value) ||
         name.n + value.n > text->bytes_max - text->n)
         return;
     struct kept_header kept = {(uint16_t)text->n, (uint16_t)name.n,

@@ -12,6 +12,7 @@ from support import BINARY, SDK_OF, Provider, Service, clean_environment  # noqa
 
 SDK = Path(__file__).parent / "sdk"
 NODE = SDK / "node_modules/.bin/node"
+LOCK, INSTALLED = SDK / "package-lock.json", SDK / "node_modules/.package-lock.json"
 
 
 def pytest_configure(config):
@@ -59,7 +60,7 @@ def launch(provider, binary, tmp_path):
 @pytest.fixture(scope="session")
 def sdk():
     """Runs jobs with the official SDK of a route: sdk(service, route, jobs) -> results."""
-    if not NODE.exists():
+    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:  # npm's last write
         if not shutil.which("npm"):
             pytest.skip("npm is needed for the official SDKs")
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=SDK, check=True, timeout=300)

@@ -203,11 +203,14 @@ TEST(config_check, headers_that_belong_to_unstream_are_refused)
     assert_refused(
         &f,
         "{\"upstreams\": {\"openai\": {\"provider\": \"openai\", \"headers\": "
-        "{\"Content-Length\": \"5\", \"a b\": \"c\", \"X-Ok\": \"1\"}, \"pass_headers\": "
+        "{\"Content-Length\": \"5\", \"Accept\": \"*/*\", \"a b\": \"c\", \"X-Ok\": \"1\"}, "
+        "\"pass_headers\": "
         "[\"Cookie\", \"idempotency-key\", \"X-Stainless-Lang\", \"authorization\", "
         "\"x-title\"]}}}",
         "unstream.json: upstreams.openai.headers: \"Content-Length\" is a header that only "
         "unstream itself may set; remove it\n"
+        "unstream.json: upstreams.openai.headers: \"Accept\" is a header that only unstream "
+        "itself may set; remove it\n"
         "unstream.json: upstreams.openai.headers: \"a b\" is no header name\n"
         "unstream.json: upstreams.openai.pass_headers[0]: a credential is passed on only where "
         "api_key is not set, and then by itself; remove it\n"
@@ -224,13 +227,20 @@ TEST(config_check, a_key_with_blanks_and_a_proxy_that_is_no_url_are_refused)
     FIXTURE(f);
     assert_refused(&f,
                    "{\"upstreams\": {\"openai\": {\"provider\": \"openai\", \"api_key\": "
-                   "\"sk 1\", \"proxy\": \"socks5://p\", \"backoff_base_s\": 2, "
+                   "\"sk 1\", \"proxy\": \"ftp://p\", \"backoff_base_s\": 2, "
                    "\"backoff_max_s\": 1}}}",
                    "unstream.json: upstreams.openai.backoff_base_s: is over backoff_max_s\n"
                    "unstream.json: upstreams.openai.api_key: must be printable ASCII without "
                    "blanks\n"
-                   "unstream.json: upstreams.openai.proxy: must be the http:// or https:// URL "
-                   "of a proxy, or \"\" for none\n");
+                   "unstream.json: upstreams.openai.proxy: must be the URL of a proxy for "
+                   "openai, such as http://127.0.0.1:3128, or empty\n");
+    assert_refused(&f,
+                   "{\"upstreams\": {\"openai\": {\"provider\": \"openai\", \"base_url\": "
+                   "\"x\", \"proxy\": \"http//p\"}}}",
+                   "unstream.json: upstreams.openai.base_url: must begin with https:// or "
+                   "http://\n"
+                   "unstream.json: upstreams.openai.proxy: must be the URL of a proxy for "
+                   "openai, such as http://127.0.0.1:3128, or empty\n");
     assert_int_equal(fixture_load_file(&f, "{\"upstreams\": {\"openai\": {\"proxy\": \"\"}}}"),
                      OK);
     assert_non_null(f.config->upstreams[0].proxy.p);
