@@ -35,6 +35,7 @@ static void ended(struct engine_flight *run)
     engine_answer_waiters(run);
     timers_stop(timers(run), &run->deadline);
     engine_forget(run);
+    engine_keep_answer(run);
     engine_settle(run);
 }
 
@@ -126,6 +127,7 @@ static struct flight_params flight_params_of(const struct engine *engine,
     return (struct flight_params){
         .keyed = intake->keyed,
         .key_is_ours = upstream->api_key.p != NULL,
+        .store_optional = intake->config->idempotency.on_store_error == ON_STORE_ERROR_MEMORY,
         .may_outlive = intake->keyed || intake->adoptable,
         .retry = {.attempts_max = upstream->attempts_max,
                   .backoff_base_ms = upstream->backoff_base_ms,

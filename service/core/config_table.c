@@ -170,7 +170,7 @@ static const struct config_key keys[] = {
         .in_effect = NOT_YET,
         .help = "A retry of a flight that a crash ended: run again, or 502 outcome_unknown."),
     IDEMPOTENCY_KEY(on_store_error, "on_store_error", CHOICE, "\"refuse\"",
-                    .choices = "refuse|memory", .in_effect = NOT_YET,
+                    .choices = "refuse|memory",
                     .help = "A key that cannot be recorded: 503, or kept in memory only."),
 
     LIMITS_KEY(deadline_ms, "deadline_s", SECONDS, "590", MS, DAY,
