@@ -119,6 +119,7 @@ void engine_keep_answer(struct engine_flight *run)
         .fingerprint = intake->fingerprint,
         .flight = run->id,
         .answer = run->answer,
+        .unstored = true,
     };
     int64_t due_ms = engine_now_ms(run->engine) + engine_answer_ttl_ms(run);
     bool missing = run->flight.unstored && run->flight.verdict.keep != KEEP_NOTHING;
@@ -142,7 +143,7 @@ bool engine_replay(struct waiter *waiter)
     }
     flight_id_text(kept->flight, waiter->id_text);
     waiter->status = kept->answer.status;
-    waiter->source = SOURCE_REPLAYED;
+    waiter->source = kept->unstored ? SOURCE_UNSTORED : SOURCE_REPLAYED;
     const struct reply reply = {
         .answer = kept->answer,
         .flight_id = waiter->id_text,
