@@ -111,6 +111,12 @@ static void store_again(const struct engine_flight *run)
 
 /* ---- answers in memory */
 
+/* Whether the store was not to get this answer. */
+static bool stays_in_memory(const struct engine_flight *run)
+{
+    return run->intake->memory_only && run->flight.verdict.keep == KEEP_ANSWER;
+}
+
 void engine_keep_answer(struct engine_flight *run)
 {
     const struct intake *intake = run->intake;
@@ -122,11 +128,13 @@ void engine_keep_answer(struct engine_flight *run)
         .unstored = true,
     };
     int64_t due_ms = engine_now_ms(run->engine) + engine_answer_ttl_ms(run);
-    bool missing = run->flight.unstored && run->flight.verdict.keep != KEEP_NOTHING;
-    if (!intake->keyed || !missing || !run->answer.body ||
+    bool kept = run->flight.verdict.body != VERDICT_STORED &&
+                run->flight.verdict.keep != KEEP_NOTHING && run->answer.body;
+    bool missing = run->flight.unstored || stays_in_memory(run);
+    if (!intake->keyed || !kept || !missing ||
         answers_put(&run->engine->answers, &what, due_ms) != OK)
         return;
-    if (!run->flight.without_store)
+    if (!run->flight.without_store && !stays_in_memory(run))
         store_again(run);
     engine_make_room(run->engine);
 }

@@ -170,7 +170,7 @@ static void on_commit(void *context, enum rc rc)
         log_text(&line, "flight", run->id_text);
         log_text(&line, "reason", rc_text(rc));
         log_text(&line, "next",
-                 kept ? "the answer is given and kept in memory, and storing it is tried again"
+                 kept ? "the answer is told and kept in memory"
                       : "the error is told, and the next request of this key releases it");
         log_end(&line);
     }
@@ -184,8 +184,19 @@ int64_t engine_answer_ttl_ms(const struct engine_flight *run)
     return failed ? times->error_ttl_ms : times->ttl_ms;
 }
 
+/* What the store keeps of a flight whose key is released. */
+static struct answer outcome_at_rest(const struct engine_flight *run)
+{
+    struct answer outcome = run->answer;
+    if (run->intake->memory_only)
+        outcome.body = NULL;
+    return outcome;
+}
+
 enum flight_order engine_store_complete(struct engine_flight *run, bool failed)
 {
+    if (run->intake->memory_only && !failed)
+        return engine_store_release(run); /* once memory has lost it, the key runs again */
     int64_t now = clock_unix_ms();
     const struct store_completion completion = {
         .key = run->intake->key,
@@ -207,7 +218,7 @@ enum flight_order engine_store_release(struct engine_flight *run)
         .key = run->intake->key,
         .flight = run->id,
         .give_back = run->flight.call_in_hand,
-        .outcome = run->answer,
+        .outcome = outcome_at_rest(run),
         .now_ms = clock_unix_ms(),
     };
     if (!run->engine->store ||

@@ -1,5 +1,6 @@
 """Answers in memory: when the store is in trouble, when they must not be at rest, and how much there is."""
 import contextlib
+import hashlib
 import re
 import sqlite3
 
@@ -106,3 +107,100 @@ def test_a_key_whose_release_was_lost_is_released_by_its_next_request(launch, pr
     assert_error(refused, CHAT, 422, "idempotency_key_reused", retry=False)
     assert_answer(service.post(CHAT, body, key), key_status="executed")
     assert provider.hits(model) == 2
+
+
+# ---- no answer at rest
+
+def at_rest(directory):
+    """Everything on disk but our own configuration and log."""
+    return b"".join(path.read_bytes() for path in directory.iterdir()
+                    if path.name.startswith("unstream.db"))
+
+
+NO_STORE = {"Cache-Control": "max-age=0, No-Store"}
+TOKEN = "a token of a client"
+PRIVATE = {
+    "by the request": ({}, NO_STORE),
+    "by the route": ({"routes": {MESSAGES: {"store": "memory"}}}, {}),
+    "by the client": ({"clients": [{"name": "private", "store": "memory",
+                                    "token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
+                       "upstreams": {name: {"api_key": "sk-operator"} for name in UPSTREAMS}},
+                      {"Authorization": f"Bearer {TOKEN}"}),
+}
+
+
+@pytest.mark.parametrize("how", PRIVATE)
+def test_an_answer_that_must_not_be_at_rest_replays_until_a_restart(launch, provider, tmp_path, how):
+    overrides, headers = PRIVATE[how]
+    secret, question_text = unique("the answer"), unique("the question")
+    model = provider.script(unique("private"), {"text": secret}, repeat=True)
+    body, key = question(MESSAGES, model, question_text), unique("key")
+    service = launch(overrides, tmp_path / "state")
+    first = service.post(MESSAGES, body, key, headers=headers)
+    assert_answer(first, key_status="executed")
+    assert secret in first.body.decode()
+    again = service.post(MESSAGES, body, key, headers=headers)
+    assert_answer(again, first.body, key_status="replayed")
+    assert again.body == first.body
+    assert again["unstream-request-id"] == first["unstream-request-id"]
+    refused = service.post(MESSAGES, question(MESSAGES, model, "other"), key, headers=headers)
+    assert_error(refused, MESSAGES, 422, "idempotency_key_reused", retry=False)
+    assert provider.hits(model) == 1
+    assert secret.encode() not in at_rest(service.directory)
+    service.stop()
+    data = at_rest(service.directory)
+    assert secret.encode() not in data and question_text.encode() not in data
+    after = launch(overrides, tmp_path / "state")
+    provider.script(model, {"text": secret}, repeat=True)
+    assert_answer(after.post(MESSAGES, body, key, headers=headers), key_status="executed")
+    assert provider.hits(model) == 1
+    assert_error(after.post(MESSAGES, question(MESSAGES, model, "other"), key, headers=headers),
+                 MESSAGES, 422, "idempotency_key_reused", retry=False)
+
+
+def test_without_that_the_answer_is_at_rest(launch, provider):
+    secret = unique("the answer")
+    model = provider.script(unique("public"), {"text": secret})
+    service = launch()
+    assert_answer(service.post(MESSAGES, question(MESSAGES, model), unique("key")), key_status="executed")
+    assert secret.encode() in at_rest(service.directory)
+
+
+def test_an_error_that_quotes_the_request_is_not_at_rest_either(launch, provider):
+    secret = unique("quoted")
+    error = {"status": 400, "body": {"error": {"message": f"what is {secret}", "type": "x"}}}
+    model = provider.script(unique("private"), error)
+    service = launch()
+    reply = service.post(CHAT, question(CHAT, model), unique("key"), headers=NO_STORE)
+    assert reply.status == 400 and secret in reply.body.decode()
+    service.stop()
+    assert secret.encode() not in at_rest(service.directory)
+
+
+def test_a_waiter_that_forbids_it_keeps_the_shared_answer_from_rest(launch, provider):
+    secret, hold = unique("shared"), unique("hold")
+    model = provider.script(unique("private"), {"text": f"{secret} {secret}", "hold": hold})
+    service = launch()
+    body, key = question(CHAT, model), unique("key")
+    first = in_background(service.post, CHAT, body, key)
+    provider.wait_for(model)
+    second = in_background(service.post, CHAT, body, key, headers=NO_STORE)
+    service.settle()
+    provider.release(hold)
+    assert_answer(first.result(), key_status="executed")
+    assert_answer(second.result(), first.result().body, key_status="joined")
+    service.stop()
+    assert secret.encode() not in at_rest(service.directory)
+
+
+def test_forgotten_answers_run_again_as_often_as_a_key_may(launch, provider, tmp_path):
+    model = unique("again")
+    body, key = question(CHAT, model), unique("key")
+    for run in range(3):
+        service = launch({"idempotency": {"paid_calls_max": 2}}, tmp_path / "state")
+        reply = service.post(CHAT, body, key, headers=NO_STORE)
+        if run < 2:
+            assert_answer(reply, key_status="executed")
+        else:
+            assert_error(reply, CHAT, 502, "paid_calls_exhausted", retry=False)
+        service.stop()
