@@ -31,6 +31,7 @@ struct key_record {
     unsigned paid_calls;     /* counted so far in the key's life */
     int64_t created_ms;      /* first seen */
     int64_t ended_ms;
+    struct span members;  /* as the claim that holds the key said; absent: it did not */
     struct answer answer; /* DONE and FAILED; valid during the callback, body owned by the
                            * record: take a reference with blob_ref.  RELEASED: what became of
                            * the last flight, without body (a crash: "interrupted") */
@@ -42,7 +43,9 @@ struct store_claim {
     struct digest scope;
     struct digest fingerprint;
     struct flight_id flight;
-    struct span route; /* for operators, and later for result URLs */
+    struct span members; /* of the request, opaque (core/members.h), at most
+                          * MEMBERS_BYTES_MAX; absent: none are kept */
+    struct span route;   /* for operators, and later for result URLs */
     int64_t now_ms;
     unsigned paid_calls_max;
 };
