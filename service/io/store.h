@@ -57,8 +57,8 @@ enum claim_result {
     CLAIM_EXHAUSTED, /* RELEASED, but all paid calls are used up: nothing changed */
 };
 
-/* rc is OK, or why nothing was (durably) done: E_IO (store trouble), E_LIMIT (full disk or
- * maximum size), E_NOMEM, E_CLOSED.  A claim with a flight id that was used before: E_CONFLICT.
+/* rc is OK, or why nothing was (durably) done: E_IO (store trouble), E_LIMIT (full disk,
+ * maximum size; claims: little space left), E_NOMEM, E_CLOSED.  A claim with a flight id that was used before: E_CONFLICT.
  * Spans and records are valid during the callback only. */
 typedef void store_lookup_cb(void *context, enum rc rc, const struct key_record *record);
 typedef void store_claim_cb(void *context, enum rc rc, enum claim_result result,
@@ -89,11 +89,13 @@ struct store_release {
 /* Numbers for metrics and health, as of a moment ago.  A commit is a transaction of queued
  * operations, timed from its begin until it is durable; bytes are the store's on disk,
  * free_bytes what its disk has left.  writable becomes false for good when writes can no longer
- * be trusted; a full disk does not make it false. */
+ * be trusted; a full disk does not make it false.  lost: because a sync failed, so that what
+ * this process sees may not be on the disk; only a new process can tell (drain, and start anew).
+ */
 struct store_stats {
     uint64_t commits, operations, failures, queue_length, bytes, free_bytes;
     uint64_t commit_us_sum, commit_us_max;
-    bool readable, writable;
+    bool readable, writable, lost;
 };
 
 struct store;

@@ -314,6 +314,7 @@ TEST(store_sqlite_file, after_a_failed_sync_nothing_is_written_any_more)
     atomic_store(&unsyncable, NULL);
     assert_int_equal(lost.rc, E_IO);
     assert_false(store_stats(w.store).writable);
+    assert_true(store_stats(w.store).lost);
 
     REPLY later = claim(&w, 'c', 3, NOW_MS);
     REPLY counted = count_call(&w, 'a', 1);
@@ -329,6 +330,7 @@ TEST(store_sqlite_file, after_a_failed_sync_nothing_is_written_any_more)
 
     world_restart(&w);
     assert_true(store_stats(w.store).writable);
+    assert_false(store_stats(w.store).lost);
     REPLY kept = lookup(&w, 'a', NOW_MS);
     REPLY again = claim(&w, 'c', 4, NOW_MS);
     assert_span_equal(blob_span(kept.body), "kept");
