@@ -54,7 +54,8 @@ struct life {
     unsigned excuses;      /* counts that could not be given back: crashes, store trouble */
     bool store_failed;     /* a commit of `failed_flight` failed */
     struct flight_id failed_flight;
-    struct blob *unstored; /* told as executed-unstored; NULL: none */
+    struct blob *unstored; /* an answer that the store did not take; NULL: none */
+    int unstored_status;
 };
 
 struct model_key {
@@ -182,6 +183,8 @@ void oracle_call_ends(struct world *world, struct model_key *key, bool was_free)
 void oracle_claimed(struct world *world, struct model_key *key, bool fresh);
 /* A commit of this flight failed. */
 void oracle_store_failed(struct world *world, struct model_key *key, struct flight_id flight);
+/* Nor did it take this answer. */
+void oracle_not_stored(struct model_key *key, const struct answer *answer);
 void oracle_reply(struct http_request *request, const struct http_reply *reply);
 /* The promises that hold at any time. */
 void oracle_check(struct world *world);

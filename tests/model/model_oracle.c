@@ -72,6 +72,14 @@ void oracle_store_failed(struct world *world, struct model_key *key, struct flig
     key->life.failed_flight = flight;
 }
 
+void oracle_not_stored(struct model_key *key, const struct answer *answer)
+{
+    struct blob *body = blob_ref(answer->body);
+    blob_free(key->life.unstored);
+    key->life.unstored = body;
+    key->life.unstored_status = answer->status;
+}
+
 /* ---- replies */
 
 static struct span header_of(const struct http_reply *reply, const char *name)
@@ -149,18 +157,18 @@ static void check_replayed(struct world *world, const struct model_key *key,
     const struct row *row = &key->row;
     bool durable = row->exists && (row->state == KEY_DONE || row->state == KEY_FAILED) &&
                    reply->status == row->status && same_body(reply->body, row->body);
-    bool from_memory = key->life.unstored && same_body(reply->body, key->life.unstored);
+    bool from_memory = key->life.unstored && reply->status == key->life.unstored_status &&
+                       same_body(reply->body, key->life.unstored);
     CHECK(world, durable || from_memory);
     CHECK(world, span_is(header_of(reply, "idempotent-replayed"), "true"));
 }
 
-static void check_unstored(struct world *world, struct model_key *key,
+static void check_unstored(struct world *world, const struct model_key *key,
                            const struct http_reply *reply)
 {
     CHECK(world, key->life.store_failed && is_of(reply, key->life.failed_flight));
-    CHECK(world, !key->life.unstored || same_body(reply->body, key->life.unstored));
-    blob_free(key->life.unstored);
-    key->life.unstored = blob_ref(reply->body);
+    CHECK(world, reply->status == key->life.unstored_status);
+    CHECK(world, same_body(reply->body, key->life.unstored));
 }
 
 /* Has, or had a moment ago, somebody else's request this key?  Before its claim is durable that
@@ -262,12 +270,19 @@ static void check_key(struct world *world, const struct model_key *key)
 
 void oracle_check(struct world *world)
 {
+    const struct config *config = world->config;
+    unsigned waiters[MODEL_KEYS] = {0}, calls = model_upstream_calls(world);
+    const struct list *end = &world->requests;
     for (size_t i = 0; i < MODEL_KEYS; i++)
         check_key(world, &world->keys[i]);
-    for (struct list *link = world->requests.next; link != &world->requests;
-         link = link->next) {
+    for (struct list *link = end->next; link != end; link = link->next) {
         const struct http_request *request = CONTAINER_OF(link, struct http_request, link);
-        CHECK(world, request->replied || request->broken ||
-                         world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
+        if (request->replied || request->broken)
+            continue;
+        CHECK(world, world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
+        if (request->key != MODEL_KEYLESS && !request->left)
+            CHECK(world, ++waiters[request->key] <= config->idempotency.waiters_max);
     }
+    CHECK(world, calls <= config->limits.flights_max);
+    CHECK(world, calls <= config->upstreams[0].flights_max);
 }

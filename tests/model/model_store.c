@@ -225,6 +225,8 @@ static void fail(struct model_store *store, struct operation *operation, enum rc
                 rc_text(operation->rc));
     if (operation->kind != LOOKUP && !world->dead)
         oracle_store_failed(world, operation->key, operation->flight);
+    if (operation->kind == COMPLETE && !world->dead)
+        oracle_not_stored(operation->key, &operation->completion.answer);
 }
 
 /* ---- commits */
@@ -400,8 +402,11 @@ static enum rc start_complete(struct store *store, const struct store_completion
 {
     struct operation *operation =
         operation_new(store, COMPLETE, &completion->key, completion->flight, context);
-    if (!operation)
+    if (!operation) {
+        oracle_not_stored(find_key(store_of(store)->world, &completion->key),
+                          &completion->answer);
         return E_NOMEM;
+    }
     operation->completion = *completion;
     operation->completion.answer.body = blob_ref(completion->answer.body);
     operation->now_ms = completion->now_ms;

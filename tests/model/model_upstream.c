@@ -155,6 +155,13 @@ static struct blob *outcome_body(const struct transfer *transfer, enum attempt_e
     return body;
 }
 
+static struct header choose_retry_after(struct world *world)
+{
+    static const char *const seconds[] = {"0", "1", "7", "20", "90", "100000"};
+    unsigned i = dice_pick(&world->dice, COUNT_OF(seconds));
+    return (struct header){SPAN("retry-after"), span_of(seconds[i])};
+}
+
 static void on_output_due(struct timer *timer)
 {
     struct transfer *transfer = CONTAINER_OF(timer, struct transfer, output);
@@ -179,6 +186,8 @@ static void on_end_due(struct timer *timer)
         .total_ms = world->now_ms - transfer->start_ms,
     };
     outcome.body = outcome_body(transfer, outcome.end);
+    if (outcome.end == ATTEMPT_REFUSED && dice_chance(&world->dice, 50))
+        outcome.headers[outcome.header_count++] = choose_retry_after(world);
     world_trace(world, "call %u for %s %s", transfer->serial, transfer->marker,
                 in_time ? fate->name : "runs out of time");
     void (*on_end)(void *, struct attempt_outcome *) = transfer->params.on_end;
