@@ -20,8 +20,8 @@ need_packages() {
     fi
     # An apt that another process holds for a moment is waited for, not failed on.
     local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300)
-    "${apt[@]}" update >/dev/null &&
-        "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null
+    "${apt[@]}" update >/dev/null || echo "apt-get update failed; trying with the lists there are" >&2
+    "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config

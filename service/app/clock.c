@@ -10,9 +10,16 @@ int64_t clock_unix_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* glibc's arc4random asks the kernel each time; a pool makes that once in 64 draws. */
+enum { POOL_DRAWS = 64 };
+
 uint64_t clock_dice(void)
 {
-    uint64_t dice;
-    arc4random_buf(&dice, sizeof dice);
-    return dice;
+    static uint64_t pool[POOL_DRAWS];
+    static size_t left;
+    if (left == 0) {
+        arc4random_buf(pool, sizeof pool);
+        left = POOL_DRAWS;
+    }
+    return pool[--left];
 }

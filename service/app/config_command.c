@@ -1,10 +1,9 @@
 #include "app/config_command.h"
 
-#include "core/config_proxy.h"
+#include "core/config_address.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sysexits.h>
 
 enum { OUTPUT_BYTES_MAX = 16 << 20, READ_BYTES = 16384 };
@@ -62,29 +61,22 @@ static const char *auth_text(const struct config_upstream *upstream)
 }
 
 /* A proxy's URL without its user and password. */
-static void add_proxy(struct buf *out, const struct config_proxy *proxy)
+static void add_proxy(struct buf *out, const struct config_effective *proxy)
 {
-    struct span url = proxy->url;
-    size_t host = 0;
-    for (size_t i = 0; i < url.n; i++)
-        if (url.p[i] == '@')
-            host = i + 1;
-    const char *who = !proxy->from                        ? "nothing names one"
-                      : strcmp(proxy->from, "proxy") == 0 ? "the key \"proxy\""
-                                                          : proxy->from;
-    struct span shown = url.n ? span_from(url, host) : SPAN("none");
-    buf_printf(out, "  proxy        %.*s (%s)\n", SPAN_ARG(shown), who);
+    struct span shown = proxy->value.n ? proxy->value : SPAN("none");
+    struct url url;
+    buf_add_text(out, "  proxy        ");
+    if (url_parse(proxy->value, &url) == NULL && url.user.p) {
+        buf_add(out, (struct span){shown.p, (size_t)(url.user.p - shown.p)});
+        shown = span_from(shown, (size_t)(url.user.p + url.user.n + 1 - shown.p));
+    }
+    buf_printf(out, "%.*s (%s)\n", SPAN_ARG(shown), proxy->from);
 }
 
-static void add_authorities(struct buf *out, const struct config_upstream *upstream,
-                            const struct config_source *source)
+static void add_authorities(struct buf *out, const struct config_effective *ca_file)
 {
-    const char *variable = source->getenv(source->context, "SSL_CERT_FILE");
-    if (upstream->ca_file.p)
-        buf_printf(out, "  authorities  %.*s (the key \"ca_file\")\n",
-                   SPAN_ARG(upstream->ca_file));
-    else if (variable && *variable)
-        buf_printf(out, "  authorities  %s (SSL_CERT_FILE)\n", variable);
+    if (ca_file->value.n)
+        buf_printf(out, "  authorities  %.*s (%s)\n", SPAN_ARG(ca_file->value), ca_file->from);
     else
         buf_add_text(out, "  authorities  the system's\n");
 }
@@ -102,8 +94,7 @@ static void add_routes(struct buf *out, const struct config *config,
     buf_add_text(out, any ? "\n" : " none\n");
 }
 
-static void add_report(struct buf *out, const struct config *config,
-                       const struct config_source *source)
+static void add_report(struct buf *out, const struct config *config)
 {
     buf_add_text(out, "listen        ");
     for (size_t i = 0; i < config->listen.count; i++)
@@ -111,14 +102,13 @@ static void add_report(struct buf *out, const struct config *config,
     buf_printf(out, "\nstore          %.*s\n", SPAN_ARG(config->store));
     for (size_t i = 0; i < config->upstream_count; i++) {
         const struct config_upstream *upstream = &config->upstreams[i];
-        struct config_proxy proxy = config_proxy_of(upstream, source);
         buf_printf(out, "upstream %.*s\n", SPAN_ARG(upstream->name));
         buf_printf(out, "  base URL     %.*s\n", SPAN_ARG(upstream->base_url));
         buf_printf(out, "  provider     %s%s\n", provider_name(upstream->provider),
                    upstream->provider_guessed ? " (guessed from name and URL)" : "");
         buf_printf(out, "  credential   %s\n", auth_text(upstream));
-        add_proxy(out, &proxy);
-        add_authorities(out, upstream, source);
+        add_proxy(out, &upstream->effective_proxy);
+        add_authorities(out, &upstream->effective_ca_file);
         add_routes(out, config, upstream);
     }
 }
@@ -151,7 +141,7 @@ int config_check_command(const struct config_source *source,
     if (code != 0)
         return code;
     BUF(report, OUTPUT_BYTES_MAX);
-    add_report(&report, config, source);
+    add_report(&report, config);
     return write_all(&report, out);
 }
 

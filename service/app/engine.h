@@ -3,11 +3,13 @@
  *
  * It carries out what core/flight.h orders and owns the tables: all flights, and running keys
  * by their digest, so that a second post of a key joins even while the first claim is being
- * committed (I1).  Connections own nothing: a keyed flight goes on when its waiters leave (I7).
+ * committed (I1).  Connections own nothing: a keyed flight goes on when its waiters leave (I7),
+ * and a keyless one that a retry would be recognised for becomes an orphan.
  * Thread: the loop. */
 #ifndef APP_ENGINE_H
 #define APP_ENGINE_H
 
+#include "app/reply.h"
 #include "core/config.h"
 #include "io/event_loop.h"
 #include "io/http_front.h"
@@ -48,16 +50,19 @@ bool engine_is_ready(const struct engine *engine);
 /* Monotonic counts since the start, for metrics. */
 struct engine_counts {
     uint64_t requests[6]; /* by first digit of the status; [0]: no reply */
-    uint64_t sources[6];  /* by enum source (app/reply.h) */
+    uint64_t sources[SOURCE_COUNT];
     uint64_t attempts[ATTEMPT_END_COUNT];
     uint64_t flights, retries, refused, disconnects;
-    uint64_t maybe_billed_in_vain; /* calls that may have been billed and gave no answer */
+    uint64_t orphans, orphans_lost; /* became one; of these cancelled or forgotten */
+    uint64_t maybe_billed_in_vain;  /* calls that may have been billed and gave no answer */
     uint64_t input_tokens, output_tokens;
 };
 
 struct engine_state {
     struct engine_counts counts;
     unsigned flights_running, waiters;
+    unsigned orphans; /* now, running or finished */
+    unsigned answers_in_memory, answers_unstored;
     bool draining;
 };
 

@@ -18,6 +18,7 @@ static void log_call_end(const struct engine_flight *run)
     log_span(&line, "upstream", run->intake->upstream->name);
     log_int(&line, "attempt", run->flight.attempts);
     log_text(&line, "end", attempt_end_name(outcome->end));
+    log_text(&line, "cause", outcome->cause);
     log_int(&line, "status", outcome->status);
     log_span(&line, "request_id", header_get(&headers, "x-request-id"));
     log_span(&line, "request_id", header_get(&headers, "request-id"));
@@ -122,8 +123,8 @@ enum flight_order engine_call(struct engine_flight *run)
         .url = intake->url,
         .headers = intake->headers,
         .body = intake->upstream_body,
-        .proxy = upstream->proxy,
-        .ca_file = upstream->ca_file,
+        .proxy = upstream->effective_proxy.value,
+        .ca_file = upstream->effective_ca_file.value,
         .connect_timeout_ms = upstream->connect_timeout_ms,
         .first_event_timeout_ms = upstream->first_event_timeout_ms,
         .idle_timeout_ms = upstream->idle_timeout_ms,

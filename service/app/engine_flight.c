@@ -15,6 +15,8 @@ void engine_flight_discard(struct engine_flight *run)
     timers_stop(timers(run), &run->deadline);
     timers_stop(timers(run), &run->pause);
     engine_forget(run);
+    list_remove(&run->link);
+    engine_kin_remove(run);
     attempt_outcome_done(&run->outcome);
     blob_free(run->answer.body);
     intake_free(run->intake);
@@ -27,11 +29,14 @@ static void ended(struct engine_flight *run)
     if (run->flight.verdict.body == VERDICT_STORED)
         run->source = SOURCE_REPLAYED;
     else if (run->intake->keyed && run->flight.attempts > 0) {
-        bool unstored = run->flight.unstored && run->flight.verdict.keep == KEEP_ANSWER;
+        bool unstored = run->flight.unstored && run->flight.verdict.keep != KEEP_NOTHING;
         run->source = unstored ? SOURCE_UNSTORED : SOURCE_EXECUTED;
     }
     engine_answer_waiters(run);
-    engine_flight_discard(run);
+    timers_stop(timers(run), &run->deadline);
+    engine_forget(run);
+    engine_keep_answer(run);
+    engine_settle(run);
 }
 
 /* ---- orders */
@@ -122,13 +127,34 @@ static struct flight_params flight_params_of(const struct engine *engine,
     return (struct flight_params){
         .keyed = intake->keyed,
         .key_is_ours = upstream->api_key.p != NULL,
-        .may_outlive = intake->keyed,
+        .store_optional = intake->config->idempotency.on_store_error == ON_STORE_ERROR_MEMORY,
+        .may_outlive = intake->keyed || intake->adoptable,
         .retry = {.attempts_max = upstream->attempts_max,
                   .backoff_base_ms = upstream->backoff_base_ms,
                   .backoff_max_ms = upstream->backoff_max_ms},
         .deadline_ms = deadline_ms,
         .ceiling_ms = ceiling_ms > deadline_ms ? ceiling_ms : deadline_ms,
     };
+}
+
+/* A place in everything that may need memory, so that nothing fails later on. */
+static enum rc enter_tables(struct engine_flight *run)
+{
+    struct engine *engine = run->engine;
+    enum rc rc = timers_start(timers(run), &run->deadline, run->flight.params.deadline_ms);
+    if (rc == OK)
+        rc = engine_kin_add(run);
+    if (rc == OK && run->intake->keyed)
+        rc = map_put(&engine->keys, run->intake->key.bytes, run);
+    if (rc != OK) {
+        timers_stop(timers(run), &run->deadline);
+        engine_kin_remove(run);
+        return rc;
+    }
+    list_append(&engine->flights, &run->link);
+    engine->flight_count++;
+    engine->counts.flights++;
+    return OK;
 }
 
 enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct flight_id id,
@@ -138,6 +164,7 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     if (!run)
         return E_NOMEM;
     run->engine = engine;
+    run->intake = intake;
     run->id = id;
     run->start_ms = event_loop_now_ms(engine->loop);
     run->first_call_ms = run->end_ms = run->first_event_ms = -1;
@@ -146,20 +173,14 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     flight_id_text(id, run->id_text);
     list_init(&run->link);
     list_init(&run->waiters);
+    list_init(&run->kin_link);
     struct flight_params params = flight_params_of(engine, intake);
     flight_init(&run->flight, &params);
-    enum rc rc = timers_start(timers(run), &run->deadline, params.deadline_ms);
-    if (rc == OK && intake->keyed)
-        rc = map_put(&engine->keys, intake->key.bytes, run);
+    enum rc rc = enter_tables(run);
     if (rc != OK) {
-        timers_stop(timers(run), &run->deadline);
         free(run);
         return rc;
     }
-    run->intake = intake;
-    list_append(&engine->flights, &run->link);
-    engine->flight_count++;
-    engine->counts.flights++;
     *ret = run;
     return OK;
 }

@@ -2,6 +2,7 @@
 #ifndef APP_ENGINE_INTERNAL_H
 #define APP_ENGINE_INTERNAL_H
 
+#include "app/answers.h"
 #include "app/engine.h"
 #include "app/intake.h"
 #include "app/reply.h"
@@ -18,6 +19,22 @@ struct upstream_memory {
     int64_t usage_refused_until_ms; /* include_usage "auto": it did not know stream_options */
 };
 
+enum { KIN_ID_BYTES = 2 * SHA256_BYTES };
+
+/* Who is asked the same: the fingerprint, then the scope (a map hashes the first bytes). */
+struct kin_id {
+    uint8_t bytes[KIN_ID_BYTES];
+};
+
+/* The adoptable flights of one scope and fingerprint, and when such a request was last answered
+ * with an error that invites a retry. */
+struct kin {
+    struct engine *engine;
+    struct kin_id id;
+    struct list flights;  /* struct engine_flight.kin_link, oldest first */
+    struct timer refused; /* runs for ADOPTION_REFUSAL_MS after such an error */
+};
+
 struct engine {
     struct config *config;
     struct event_loop *loop;
@@ -25,8 +42,16 @@ struct engine {
     struct upstream *upstream; /* NULL once closed */
     const struct log *log;
     char boot_id[BOOT_ID_TEXT_BYTES];
-    struct map keys;     /* digest of a running key -> struct engine_flight */
-    struct list flights; /* all of them */
+    struct map keys;        /* digest of a running key -> struct engine_flight */
+    struct list flights;    /* all that run */
+    struct list ended;      /* those whose answer is not delivered yet */
+    struct map kin;         /* struct kin_id -> struct kin */
+    unsigned kin_refused;   /* kin that remember an error */
+    int64_t twins_after_ms; /* an error could not be remembered: no twin is joined before */
+    unsigned orphan_count;
+    struct answers answers; /* keyed ones that are not in the store */
+    struct list unstored;   /* those that the store is to get yet (engine_memory.c) */
+    unsigned unstored_count;
     unsigned flight_count, waiter_count;
     unsigned open_requests;
     unsigned admitted;                 /* flights that passed admission */
@@ -36,14 +61,22 @@ struct engine {
 };
 
 struct engine_flight {
-    struct list link; /* in engine.flights */
+    struct list link; /* in engine.flights, then in engine.ended */
     struct engine *engine;
     struct flight flight;
     struct intake *intake;
     struct flight_id id;
     char id_text[FLIGHT_ID_TEXT_BYTES];
     struct list waiters;
-    unsigned waiter_count;
+    unsigned attending; /* waiters whose client has not left */
+    unsigned telling;   /* replies whose delivery is not known yet */
+    bool is_over;       /* ended: only kept until its answer is delivered */
+    bool delivered;     /* to one waiter at least */
+    struct kin *kin;    /* NULL: it cannot become an orphan */
+    struct list kin_link;
+    unsigned retry_count; /* the highest of its waiters */
+    struct timer orphan;  /* runs while it is one that will be given up */
+    bool is_orphan;
     bool admitted;             /* counted in upstream_memory.flights */
     struct transfer *transfer; /* NULL: no call runs */
     struct timer deadline, pause;
@@ -62,6 +95,11 @@ struct waiter {
     struct http_request *request;
     struct intake *intake;        /* owned until a flight takes it */
     struct engine_flight *flight; /* NULL: not waiting (any more) */
+    struct engine_flight *told;   /* whose answer was written; NULL: delivery is no matter */
+    bool left;                    /* the client closed its side */
+    bool adopted;
+    bool has_kin; /* keyless, on a route with adoption; then kin is known */
+    struct kin_id kin;
     struct timer deadline;
     int64_t deadline_ms;
     bool started_flight;
@@ -83,7 +121,7 @@ struct waiter {
 /* A new flight for this intake (taken over on success), with no waiter yet.  E_NOMEM. */
 MUST_CHECK enum rc engine_flight_new(struct engine *engine, struct intake *intake,
                                      struct flight_id id, struct engine_flight **ret);
-/* Free a flight that was not started or has ended. */
+/* Free a flight that was not started or is over. */
 void engine_flight_discard(struct engine_flight *run);
 /* The first order; replies may come from inside. */
 void engine_flight_start(struct engine_flight *run);
@@ -103,6 +141,21 @@ enum flight_order engine_store_count(struct engine_flight *run);
 enum flight_order engine_store_complete(struct engine_flight *run, bool failed);
 enum flight_order engine_store_release(struct engine_flight *run);
 
+/* How long this ended flight's answer is kept. */
+int64_t engine_answer_ttl_ms(const struct engine_flight *run);
+
+/* ---- engine_memory.c: keyed answers in memory */
+
+/* If the answer of this ended flight should be kept and is not in the store: keep it in memory,
+ * and go on offering it to the store where that may help. */
+void engine_keep_answer(struct engine_flight *run);
+/* Reply from memory.  False: no answer is kept for the request's key. */
+bool engine_replay(struct waiter *waiter);
+/* Forget what may be forgotten until memory_bytes_max is kept. */
+void engine_make_room(struct engine *engine);
+/* Stop offering answers to the store, which is closed. */
+void engine_unstored_done(struct engine *engine);
+
 /* ---- engine_call.c: upstream calls */
 
 enum flight_order engine_call(struct engine_flight *run);
@@ -116,18 +169,58 @@ enum flight_order engine_call_ended(struct engine_flight *run);
 /* Builds run->answer from the verdict.  Out of memory leaves its body NULL. */
 void engine_build_answer(struct engine_flight *run);
 
-/* ---- engine.c: tables and waiters */
+/* ---- engine_waiter.c: how requests wait and get their replies */
+
+/* Reply with an error of ours; `detail` NULL: the error's own text. */
+void engine_refuse(struct waiter *waiter, enum http_error error, const char *detail);
+void engine_refuse_method(struct waiter *waiter, enum http_error error, const char *detail,
+                          struct span allow);
+/* Wait for a flight, at most wait_ms.  E_NOMEM. */
+MUST_CHECK enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run,
+                                   int64_t wait_ms);
+/* Wait for a running flight that another request started, or be refused. */
+void engine_join(struct waiter *waiter, struct engine_flight *run);
+/* Wait no more. */
+void engine_detach(struct waiter *waiter);
+/* The flight ended: reply to all waiters.  The flight is freed afterwards by its caller. */
+void engine_answer_waiters(struct engine_flight *run);
+
+/* Reply with the answer of a flight that ended. */
+void engine_answer(struct waiter *waiter, struct engine_flight *run);
+
+/* ---- engine_orphan.c: retries without a key (core/adoption.h) */
+
+struct kin_id engine_kin_id(const struct intake *intake);
+/* Enter a new flight that may be adopted; others are left alone.  E_NOMEM. */
+MUST_CHECK enum rc engine_kin_add(struct engine_flight *run);
+void engine_kin_remove(struct engine_flight *run);
+/* Forget all kin; there must be no flights left. */
+void engine_kin_done(struct engine *engine);
+/* Make the request a waiter of an orphan or a twin of its kin.  False: there is none. */
+bool engine_adopt(struct waiter *waiter);
+/* The request was answered with an error that makes SDKs come back. */
+void engine_note_invitation(const struct waiter *waiter);
+/* Somebody waits for this flight (again). */
+void engine_attended(struct engine_flight *run);
+/* A waiter of this running flight is gone.  If it was the last one, a keyless flight becomes an
+ * orphan or is cancelled; it may be gone afterwards. */
+void engine_unattended(struct engine_flight *run);
+/* Whether the answer of this ended flight is kept until it was delivered. */
+bool engine_keeps(const struct engine_flight *run);
+/* The flight ended and its waiters were replied to, or one of these replies was delivered or
+ * not: it goes on being told, becomes an orphan, or is freed. */
+void engine_settle(struct engine_flight *run);
+
+/* ---- engine.c: tables */
 
 static inline int64_t engine_now_ms(const struct engine *engine)
 {
     return event_loop_now_ms(engine->loop);
 }
-/* The flight ended: reply to all waiters.  The flight is freed afterwards by its caller. */
-void engine_answer_waiters(struct engine_flight *run);
 /* Whether this flight may run now, and then it counts as running until engine_forget; else the
  * error to refuse it with. */
 bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal);
-/* Take a flight out of the tables. */
+/* The flight is over: out of the tables of what runs.  Twice is fine. */
 void engine_forget(struct engine_flight *run);
 struct upstream_memory *engine_upstream_memory(struct engine *engine,
                                                const struct config_upstream *upstream);

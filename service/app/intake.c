@@ -194,6 +194,37 @@ static enum rc find_deadline(struct intake *intake, const struct http_head *head
     return OK;
 }
 
+/* What a retry without a key is recognised by. */
+static void find_adoption(struct intake *intake, const struct http_head *head)
+{
+    intake->adoption = (struct adoption_request){
+        .adopt = intake->route->adopt,
+        .shared_scope = intake->anonymous && intake->config->open,
+    };
+    adoption_read_count(&intake->adoption, &head->headers);
+}
+
+/* RFC 9111 5.2.1.5 */
+static bool asks_no_store(const struct headers *headers)
+{
+    for (size_t i = 0; i < headers->count; i++) {
+        struct span rest = headers->items[i].value;
+        if (!span_is_nocase(headers->items[i].name, "cache-control"))
+            continue;
+        while (rest.p)
+            if (span_is_nocase(span_trim(span_cut(&rest, ',')), "no-store"))
+                return true;
+    }
+    return false;
+}
+
+static void find_place_of_answer(struct intake *intake, const struct http_head *head)
+{
+    intake->memory_only = intake->route->store == ANSWER_STORE_MEMORY ||
+                          (intake->client && intake->client->store == ANSWER_STORE_MEMORY) ||
+                          asks_no_store(&head->headers);
+}
+
 enum rc intake_head(struct intake *intake, const struct intake_context *context,
                     const struct http_head *head, struct intake_refusal *ret)
 {
@@ -204,8 +235,11 @@ enum rc intake_head(struct intake *intake, const struct intake_context *context,
         rc = find_scope(intake, context, head, ret);
     if (rc == OK)
         rc = find_key(intake, head, ret);
-    if (rc == OK)
-        rc = find_deadline(intake, head, ret);
+    if (rc != OK)
+        return rc;
+    find_adoption(intake, head);
+    find_place_of_answer(intake, head);
+    rc = find_deadline(intake, head, ret);
     if (rc == OK)
         rc = check_media_type(head, ret);
     return rc;
@@ -236,8 +270,12 @@ static enum rc settle_key(struct intake *intake, struct intake_refusal *ret)
     struct span key = idem_key_span(&intake->idem_key);
     if (!key.p && intake->route->require_key)
         return refuse(ret, HTTP_ERROR_KEY_MISSING, NULL);
-    if (!key.p)
+    if (!key.p) {
+        intake->adoptable = adoption_may_orphan(&intake->adoption) &&
+                            intake->route->on_disconnect != ON_DISCONNECT_CANCEL;
         return OK;
+    }
+    intake->adoption = (struct adoption_request){.adopt = ADOPT_OFF};
     if (intake->anonymous && intake->config->open) {
         enum idem_key_error error = idem_key_check_anonymous(&intake->idem_key);
         if (error != IDEM_KEY_FINE)

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/blob.h"
 #include "base/sha256.h"
+#include "core/adoption.h"
 #include "core/config.h"
 #include "core/http_error.h"
 #include "core/http_message.h"
@@ -18,24 +19,27 @@
 struct intake {
     struct arena arena;
     struct config *config; /* a reference */
-    enum api api;          /* the route's */
     const struct config_route *route;
     const struct config_upstream *upstream;
     const struct config_client *client; /* NULL: no clients configured */
+    enum api api;                       /* the route's */
     struct digest scope;
-    bool anonymous;
-    struct idem_key idem_key; /* absent: keyless */
-    bool keyed;
     struct digest key; /* keyed */
     struct digest fingerprint;
-    int64_t wait_ms;            /* how long the caller's deadline is */
-    struct span model;          /* for logs; absent: not given */
-    unsigned choices;           /* the request's n */
-    struct span url;            /* upstream */
-    struct headers headers;     /* upstream */
+    struct idem_key idem_key; /* absent: keyless */
+    bool anonymous;
+    bool keyed;
+    bool adoptable;                   /* keyless, and its flight may become an orphan */
+    bool memory_only;                 /* the answer must not be at rest */
+    struct adoption_request adoption; /* keyless; keyed: off */
+    bool include_usage;               /* stream_options was spliced in */
+    unsigned choices;                 /* the request's n */
+    int64_t wait_ms;                  /* how long the caller's deadline is */
+    struct span model;                /* for logs; absent: not given */
+    struct span url;                  /* upstream */
+    struct headers headers;           /* upstream */
     struct blob *client_body;   /* what is spliced: the request's, or /api/llm's mapped body */
     struct blob *upstream_body; /* with the splice */
-    bool include_usage;         /* stream_options was spliced in */
 };
 
 struct intake_refusal {

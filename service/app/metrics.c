@@ -7,6 +7,16 @@
     X("unstream_flights_running", "gauge", "Generations under way.", state->flights_running)   \
     X("unstream_waiters", "gauge", "Client connections waiting for a generation.",             \
       state->waiters)                                                                          \
+    X("unstream_orphans", "gauge",                                                             \
+      "Keyless generations, running or finished, that wait for a retry.", state->orphans)      \
+    X("unstream_orphans_total", "counter", "Keyless generations that lost their last client.", \
+      state->counts.orphans)                                                                   \
+    X("unstream_orphans_lost_total", "counter",                                                \
+      "Orphans cancelled or forgotten because no retry came.", state->counts.orphans_lost)     \
+    X("unstream_answers_in_memory", "gauge",                                                   \
+      "Keyed answers kept in memory, not in the store.", state->answers_in_memory)             \
+    X("unstream_answers_unstored", "gauge", "Of these, answers that the store is to get yet.", \
+      state->answers_unstored)                                                                 \
     X("unstream_connections", "gauge", "Client connections open.", connections)                \
     X("unstream_draining", "gauge", "1 while the service is about to stop.", state->draining)  \
     X("unstream_flights_total", "counter", "Flights started.", state->counts.flights)          \
@@ -63,7 +73,7 @@ static void add_requests(struct buf *out, const struct engine_counts *counts)
 static void add_sources(struct buf *out, const struct engine_counts *counts)
 {
     const char *name = "unstream_answers_total";
-    add_head(out, name, "counter", "Answers to keyed requests by Idempotency-Status.");
+    add_head(out, name, "counter", "Answers by Idempotency-Status.");
     for (int source = SOURCE_NONE + 1; source < SOURCE_COUNT; source++)
         buf_printf(out, "%s{source=\"%s\"} %llu\n", name, source_name((enum source)source),
                    (unsigned long long)counts->sources[source]);

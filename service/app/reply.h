@@ -9,12 +9,13 @@
 #include "io/http_front.h"
 #include "io/store.h"
 
-/* Where a keyed waiter's answer came from: Idempotency-Status. */
+/* Where a keyed or adopted answer came from: Idempotency-Status. */
 #define SOURCE_TABLE(X)                                                                        \
     X(SOURCE_NONE, "")                                                                         \
     X(SOURCE_EXECUTED, "executed")                                                             \
     X(SOURCE_JOINED, "joined")                                                                 \
     X(SOURCE_REPLAYED, "replayed")                                                             \
+    X(SOURCE_ADOPTED, "adopted")                                                               \
     X(SOURCE_UNSTORED, "executed-unstored")
 
 enum source {

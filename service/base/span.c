@@ -38,16 +38,32 @@ bool span_is_nocase(struct span a, const char *text)
     return span_eq_nocase(a, span_of(text));
 }
 
+bool span_is_any_nocase(struct span a, const char *const *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (span_is_nocase(a, texts[i]))
+            return true;
+    return false;
+}
+
+bool span_is_visible(struct span a)
+{
+    for (size_t i = 0; i < a.n; i++)
+        if (a.p[i] <= 0x20 || a.p[i] >= 0x7F)
+            return false;
+    return true;
+}
+
 bool span_starts(struct span a, const char *prefix)
 {
     size_t n = strlen(prefix);
-    return a.n >= n && memcmp(a.p, prefix, n) == 0;
+    return a.n >= n && (n == 0 || memcmp(a.p, prefix, n) == 0);
 }
 
 bool span_ends(struct span a, const char *suffix)
 {
     size_t n = strlen(suffix);
-    return a.n >= n && memcmp(a.p + a.n - n, suffix, n) == 0;
+    return a.n >= n && (n == 0 || memcmp(a.p + a.n - n, suffix, n) == 0);
 }
 
 int span_compare(struct span a, struct span b)
@@ -70,7 +86,9 @@ struct span span_trim(struct span a)
 
 struct span span_from(struct span a, size_t start)
 {
-    return start < a.n ? (struct span){a.p + start, a.n - start} : (struct span){a.p + a.n, 0};
+    if (start > a.n)
+        start = a.n;
+    return a.p ? (struct span){a.p + start, a.n - start} : a; /* no arithmetic on NULL */
 }
 
 size_t span_find(struct span a, char byte)

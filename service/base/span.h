@@ -24,12 +24,17 @@ bool span_is(struct span a, const char *text);
 /* ASCII letters compare without case, as header names and media types do. */
 bool span_is_nocase(struct span a, const char *text);
 bool span_eq_nocase(struct span a, struct span b);
+/* Whether it is one of `count` texts, compared without case. */
+bool span_is_any_nocase(struct span a, const char *const *texts, size_t count);
+/* Printable ASCII without blanks, or nothing at all. */
+bool span_is_visible(struct span a);
 bool span_starts(struct span a, const char *prefix);
 bool span_ends(struct span a, const char *suffix);
 /* Byte order, shorter first when one is the start of the other (memcmp's sign). */
 int span_compare(struct span a, struct span b);
 /* Without blanks and tabs at both ends (RFC 9110 OWS). */
 struct span span_trim(struct span a);
+/* Without the first `start` bytes; empty when there are no more, absent when `a` is. */
 struct span span_from(struct span a, size_t start);
 /* The first position of `byte`, or a.n. */
 size_t span_find(struct span a, char byte);

@@ -197,6 +197,12 @@ static void read_events(struct assemble *a)
         fail_for(a, a->sse.rc);
 }
 
+static void feed_events(struct assemble *a, struct span bytes)
+{
+    sse_feed(&a->sse, bytes);
+    read_events(a);
+}
+
 /* ---- a body that is plain JSON: an error, or a server that does not stream */
 
 static void keep_plain(struct assemble *a, struct span bytes)
@@ -261,15 +267,15 @@ enum assemble_state assemble_feed(struct assemble *a, struct span bytes)
         size_t begin = find_begin(bytes);
         if (begin < bytes.n)
             a->phase = bytes.p[begin] == '{' ? ASSEMBLE_PLAIN : ASSEMBLE_EVENTS;
-        if (a->phase == ASSEMBLE_PLAIN)
+        if (a->phase == ASSEMBLE_PLAIN) {
+            feed_events(a, (struct span){bytes.p, begin}); /* as when they came before */
             bytes = span_from(bytes, begin);
+        }
     }
-    if (a->phase == ASSEMBLE_PLAIN) {
+    if (a->phase == ASSEMBLE_PLAIN)
         keep_plain(a, bytes);
-    } else {
-        sse_feed(&a->sse, bytes);
-        read_events(a);
-    }
+    else
+        feed_events(a, bytes);
     return finish_step(a);
 }
 

@@ -42,7 +42,9 @@ enum { ATTEMPT_HEADERS_MAX = 32, ATTEMPT_HEADER_BYTES_MAX = 8192 };
 
 struct attempt_outcome {
     enum attempt_end end;
-    int status;        /* of the HTTP answer, 0: none came */
+    int status; /* of the HTTP answer, 0: none came */
+    /* Why there was no connection or why it broke: a static text for people; NULL: neither. */
+    const char *cause;
     bool request_sent; /* the request's last byte was handed to the network */
     bool output_began; /* the provider produced output */
     /* ANSWERED: the assembled answer.  REFUSED: the body as sent (cut at

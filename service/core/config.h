@@ -28,6 +28,12 @@ struct span_list {
     size_t count;
 };
 
+/* A setting that the environment decides where its key is absent. */
+struct config_effective {
+    struct span value; /* empty: nothing */
+    const char *from;  /* who said it, for people: the key, a variable, ... */
+};
+
 struct config_upstream {
     struct span name;
     struct span base_url; /* without a trailing slash */
@@ -37,8 +43,9 @@ struct config_upstream {
     enum auth auth;
     struct headers headers;        /* fixed, added to every call */
     struct span_list pass_headers; /* names of client headers that are passed on */
-    struct span proxy;             /* URL; empty: no proxy; absent: from the environment */
-    struct span ca_file;           /* absent: the system's bundle */
+    struct span proxy;             /* the key: URL; empty: no proxy; absent: not said */
+    struct span ca_file;           /* the key; absent: not said */
+    struct config_effective effective_proxy, effective_ca_file;
     int64_t connect_timeout_ms, first_event_timeout_ms, idle_timeout_ms;
     unsigned attempts_max;
     int64_t backoff_base_ms, backoff_max_ms;

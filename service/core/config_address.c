@@ -3,26 +3,58 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-enum { HOST_BYTES_MAX = 253, PORT_MAX = 65535 }; /* RFC 1035, section 2.3.4 */
+enum {
+    HOST_BYTES_MAX = 253, /* RFC 1035, section 2.3.4 */
+    PORT_MAX = 65535,
+    IPV4_BYTES = 4,
+    IPV6_BYTES = 16
+};
 
-static bool is_ipv6(struct span host, struct in6_addr *ret)
+struct ip {
+    unsigned char bytes[IPV6_BYTES];
+    size_t n; /* IPV4_BYTES, IPV6_BYTES, or 0: not an address */
+};
+
+static struct ip ip_of(struct span text)
 {
-    char text[INET6_ADDRSTRLEN];
-    if (host.n >= sizeof text)
-        return false;
-    memcpy(text, host.p, host.n);
-    text[host.n] = '\0';
-    return inet_pton(AF_INET6, text, ret) == 1;
+    struct ip ip = {.n = 0};
+    char copy[INET6_ADDRSTRLEN];
+    if (text.n == 0 || text.n >= sizeof copy)
+        return ip;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    if (inet_pton(AF_INET, copy, ip.bytes) == 1)
+        ip.n = IPV4_BYTES;
+    else if (inet_pton(AF_INET6, copy, ip.bytes) == 1)
+        ip.n = IPV6_BYTES;
+    return ip;
 }
 
-static bool is_ipv4(struct span host, struct in_addr *ret)
+bool host_is_ip(struct span host)
 {
-    char text[INET_ADDRSTRLEN];
-    if (host.n >= sizeof text)
+    return ip_of(host).n > 0;
+}
+
+static bool same_start(const struct ip *a, const struct ip *b, uint64_t bits)
+{
+    if (a->n != b->n || bits > 8 * a->n)
         return false;
-    memcpy(text, host.p, host.n);
-    text[host.n] = '\0';
-    return inet_pton(AF_INET, text, ret) == 1;
+    size_t whole = bits / 8;
+    if (memcmp(a->bytes, b->bytes, whole) != 0)
+        return false;
+    unsigned left = bits % 8;
+    return left == 0 || (a->bytes[whole] ^ b->bytes[whole]) >> (8 - left) == 0;
+}
+
+bool host_in_network(struct span host, struct span network)
+{
+    struct span bits_text = network;
+    struct span start = span_cut(&bits_text, '/');
+    struct ip ip = ip_of(host), base = ip_of(start);
+    uint64_t bits = 8 * base.n;
+    if (ip.n == 0 || base.n == 0 || (bits_text.p && !span_to_u64(bits_text, &bits)))
+        return false;
+    return same_start(&ip, &base, bits);
 }
 
 static bool is_name(struct span host)
@@ -42,12 +74,11 @@ static bool is_name(struct span host)
 static const char *split_authority(struct span authority, struct span *ret_host,
                                    struct span *ret_port)
 {
-    struct in6_addr unused;
     struct span rest = authority;
     if (span_starts(authority, "[")) {
         rest = span_from(authority, 1);
         struct span host = span_cut(&rest, ']');
-        if (!rest.p || !is_ipv6(host, &unused))
+        if (!rest.p || ip_of(host).n != IPV6_BYTES)
             return "is no IPv6 address in brackets, such as [::1]:8080";
         if (rest.n && rest.p[0] != ':')
             return "needs a colon between ] and the port";
@@ -111,15 +142,9 @@ static struct span without_final_dot(struct span host)
 
 bool host_is_loopback(struct span host)
 {
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (span_is_nocase(without_final_dot(host), "localhost"))
-        return true;
-    if (is_ipv4(host, &v4))
-        return ntohl(v4.s_addr) >> 24 == 127;
-    if (!is_ipv6(host, &v6))
-        return false;
-    return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+    return span_is_nocase(without_final_dot(host), "localhost") ||
+           host_in_network(host, SPAN("127.0.0.0/8")) || host_in_network(host, SPAN("::1")) ||
+           host_in_network(host, SPAN("::ffff:127.0.0.0/104"));
 }
 
 bool address_is_local(const struct address *address)
@@ -127,48 +152,84 @@ bool address_is_local(const struct address *address)
     return address->is_unix || host_is_loopback(address->host);
 }
 
-struct span host_of_authority(struct span authority)
+const char *authority_parse(struct span text, struct span *ret_host, uint16_t *ret_port)
 {
-    struct span host, port;
-    uint16_t unused;
-    if (split_authority(authority, &host, &port) != NULL)
-        return SPAN_ABSENT;
-    if (port.n && !read_port(port, &unused))
-        return SPAN_ABSENT;
-    return without_final_dot(host);
+    struct span host, port_text;
+    uint16_t port = *ret_port;
+    const char *wrong = split_authority(text, &host, &port_text);
+    if (wrong)
+        return wrong;
+    if (port_text.n && (!read_port(port_text, &port) || port == 0))
+        return "has a port that is not from 1 to 65535";
+    *ret_host = without_final_dot(host);
+    *ret_port = port;
+    return NULL;
 }
 
-static bool is_url_text(struct span text)
+/* ---- URLs */
+
+static size_t find_any(struct span text, const char *bytes)
 {
-    for (size_t i = 0; i < text.n; i++)
-        if (text.p[i] <= 0x20 || text.p[i] >= 0x7F || strchr("\"<>\\^`{|}", text.p[i]))
-            return false;
-    return true;
+    size_t i = 0;
+    while (i < text.n && !(text.p[i] && strchr(bytes, text.p[i])))
+        i++;
+    return i;
+}
+
+/* Cuts "https://" off; absent: there is no such start. */
+static struct span cut_scheme(struct span *rest)
+{
+    struct span scheme = {rest->p, find_any(*rest, ":/?#@")};
+    struct span after = span_from(*rest, scheme.n);
+    if (!span_starts(after, "://"))
+        return SPAN_ABSENT;
+    *rest = span_from(after, strlen("://"));
+    return scheme;
+}
+
+/* Cuts "user:password@" off; a password may hold an @ too.  Absent: there is none. */
+static struct span cut_user(struct span *authority)
+{
+    const char *at = authority->n ? memrchr(authority->p, '@', authority->n) : NULL;
+    if (!at)
+        return SPAN_ABSENT;
+    struct span user = {authority->p, (size_t)(at - authority->p)};
+    *authority = span_from(*authority, user.n + 1);
+    return user;
 }
 
 const char *url_parse(struct span text, struct url *ret)
 {
-    struct url url = {.is_https = span_starts(text, "https://")};
-    if (!url.is_https && !span_starts(text, "http://"))
+    struct span rest = text;
+    struct url url = {.scheme = cut_scheme(&rest)};
+    struct span authority = {rest.p, find_any(rest, "/?#")};
+    url.path = span_from(rest, authority.n);
+    url.user = cut_user(&authority);
+    url.is_https = url.scheme.p && span_is_nocase(url.scheme, "https");
+    url.port = url.is_https ? 443 : 80;
+    const char *wrong = authority_parse(authority, &url.host, &url.port);
+    if (!wrong)
+        *ret = url;
+    return wrong;
+}
+
+const char *base_url_parse(struct span text, struct url *ret)
+{
+    struct url url;
+    struct span rest = text, scheme = cut_scheme(&rest);
+    if (!scheme.p || !(span_is_nocase(scheme, "https") || span_is_nocase(scheme, "http")))
         return "must begin with https:// or http://";
-    if (!is_url_text(text))
+    if (!span_is_visible(text) || find_any(text, "\"<>\\^`{|}") < text.n)
         return "has a character that no URL has";
-    if (span_find(text, '?') < text.n || span_find(text, '#') < text.n)
+    if (find_any(text, "?#") < text.n)
         return "must end with its path: no ? and no #";
-    struct span rest = span_from(text, strlen(url.is_https ? "https://" : "http://"));
-    size_t slash = span_find(rest, '/');
-    url.authority = (struct span){rest.p, slash};
-    url.path = span_from(rest, slash);
+    const char *wrong = url_parse(text, &url);
+    if (wrong)
+        return wrong;
+    if (url.user.p)
+        return "must not hold a user or a password; use api_key or headers";
     while (span_ends(url.path, "/"))
         url.path.n--;
-    if (span_find(url.authority, '@') < url.authority.n)
-        return "must not hold a user or a password; use api_key or headers";
-    struct span port = SPAN_ABSENT;
-    if (split_authority(url.authority, &url.host, &port) != NULL)
-        return "has no valid host";
-    url.port = url.is_https ? 443 : 80;
-    if (port.p && (!read_port(port, &url.port) || url.port == 0))
-        return "has a port that is not from 1 to 65535";
     *ret = url;
     return NULL;
 }

@@ -23,20 +23,32 @@ bool address_is_local(const struct address *address);
 /* "localhost" (with or without a final dot, any case), 127.0.0.0/8, ::1, also as mapped IPv4.
  */
 bool host_is_loopback(struct span host);
-/* The host of a Host header or of a URL's authority: without port, brackets and final dot;
- * absent: it cannot be read. */
-struct span host_of_authority(struct span authority);
+/* An IPv4 or IPv6 address, without brackets; false: a name. */
+bool host_is_ip(struct span host);
+/* Whether a host lies in a network such as 10.0.0.0/8, or is this very address.  False for
+ * names, for the other family, and for a network that is none. */
+bool host_in_network(struct span host, struct span network);
+
+/* "host", "host:port", "[v6]" or "[v6]:port", as in a Host header and in a URL (RFC 3986,
+ * section 3.2).  NULL: fine, *ret_host is without brackets and final dot, and *ret_port stays
+ * as it is when none is written; else what is wrong, and both are untouched. */
+const char *authority_parse(struct span text, struct span *ret_host, uint16_t *ret_port);
 
 struct url {
+    struct span scheme; /* as written; absent: none */
     bool is_https;
-    struct span authority; /* "host:port" as written */
-    struct span host;
-    uint16_t port;    /* written, or the scheme's own */
-    struct span path; /* with its leading '/', perhaps empty, without final slashes */
+    struct span user; /* "name:password", as written; absent: none */
+    struct span host; /* without brackets and final dot */
+    uint16_t port;    /* written, else 443 for https and 80 for all others */
+    struct span path; /* what follows, query and fragment too; perhaps empty */
 };
 
-/* An absolute http:// or https:// URL without user, query and fragment (RFC 3986).  NULL: fine;
- * else what is wrong, and *ret is untouched. */
+/* "[scheme://][user@]host[:port]" and whatever follows from a '/', '?' or '#' on; that is not
+ * looked at.  NULL: fine; else what is wrong, and *ret is untouched. */
 const char *url_parse(struct span text, struct url *ret);
+/* An http:// or https:// URL of plain characters, without user, query and fragment (RFC 3986);
+ * ret->path is without final slashes.  NULL: fine; else what is wrong, and *ret is untouched.
+ */
+const char *base_url_parse(struct span text, struct url *ret);
 
 #endif

@@ -4,12 +4,8 @@ static void check_name(struct loader *l, const struct where *where,
                        const struct config_client *clients, size_t index)
 {
     const struct config_client *client = &clients[index];
-    for (size_t i = 0; i < client->name.n; i++)
-        if (client->name.p[i] <= 0x20 || client->name.p[i] >= 0x7F) {
-            loader_problem(l, WHERE(where, SPAN("name")),
-                           "must be printable ASCII without blanks");
-            break;
-        }
+    if (!span_is_visible(client->name))
+        loader_problem(l, WHERE(where, SPAN("name")), "must be printable ASCII without blanks");
     for (size_t i = 0; i < index; i++) {
         if (client->name.p && span_eq(clients[i].name, client->name))
             loader_problem(l, WHERE(where, SPAN("name")), "is the name of clients[%zu] too", i);
@@ -62,12 +58,11 @@ void config_clients_from_environment(struct loader *l)
     struct span token = loader_getenv(l, "UNSTREAM_TOKEN");
     if (!token.p)
         return;
-    for (size_t i = 0; i < token.n; i++)
-        if (token.p[i] <= 0x20 || token.p[i] >= 0x7F) {
-            loader_problem(l, WHERE(&l->environment, SPAN("UNSTREAM_TOKEN")),
-                           "must be printable ASCII without blanks");
-            return;
-        }
+    if (!span_is_visible(token)) {
+        loader_problem(l, WHERE(&l->environment, SPAN("UNSTREAM_TOKEN")),
+                       "must be printable ASCII without blanks");
+        return;
+    }
     struct config_client *client = loader_alloc(l, sizeof *client);
     if (!client)
         return;

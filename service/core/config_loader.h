@@ -59,6 +59,9 @@ cJSON *config_text_parse(struct loader *loader, struct buf *text);
 
 /* config_value.c */
 
+/* UTF-8 without control characters.  Values from outside the file were not read by the strict
+ * JSON reader. */
+bool config_text_is_clean(struct span value);
 /* What a string of the file stands for ("$NAME", "@/path", "$$x", else itself), in the arena.
  * False: said so. */
 bool config_value_text(struct loader *loader, const struct where *where, const cJSON *item,

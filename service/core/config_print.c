@@ -1,5 +1,6 @@
 #include "core/config_loader.h"
 
+#include "core/config_address.h"
 #include "core/exposure.h"
 #include "core/json.h"
 
@@ -90,19 +91,19 @@ static void print_headers(const struct headers *headers, struct buf *out)
     buf_add_byte(out, '}');
 }
 
-/* A URL may hold "user:password@" before its host. */
-static void print_url(struct span url, struct buf *out)
+/* Its user and password are a secret. */
+static void print_proxy(struct span proxy, struct buf *out)
 {
-    const char *slashes = url.n ? memmem(url.p, url.n, "://", 3) : NULL;
-    const char *at = slashes ? memrchr(slashes, '@', (size_t)(url.p + url.n - slashes)) : NULL;
-    if (!at) {
-        print_text(url, out);
+    struct url url;
+    if (url_parse(proxy, &url) != NULL || !url.user.p) {
+        print_text(proxy, out);
         return;
     }
+    const char *end = url.user.p + url.user.n;
     buf_add_byte(out, '"');
-    json_escape((struct span){url.p, (size_t)(slashes + 3 - url.p)}, out);
+    json_escape((struct span){proxy.p, (size_t)(url.user.p - proxy.p)}, out);
     buf_add_text(out, MASK);
-    json_escape((struct span){at, (size_t)(url.p + url.n - at)}, out);
+    json_escape((struct span){end, (size_t)(proxy.p + proxy.n - end)}, out);
     buf_add_byte(out, '"');
 }
 
@@ -112,7 +113,7 @@ static void print_span(const struct config_key *key, struct span text, struct bu
         print_text(SPAN(MASK), out);
     else if (key->offset == offsetof(struct config_upstream, proxy) &&
              key->section == SECTION_UPSTREAM)
-        print_url(text, out);
+        print_proxy(text, out);
     else
         print_text(text, out);
 }

@@ -2,67 +2,90 @@
 
 #include "core/config_address.h"
 
-#include <strings.h>
-
-/* The first of the variables that is set and not empty. */
-static struct config_proxy first_set(const struct config_source *source,
-                                     const char *const *names)
+/* The first of the variables that says something. */
+static struct config_effective first_said(const struct config_source *source,
+                                          const char *const *names)
 {
     for (; *names; names++) {
-        struct span value = span_of(source->getenv(source->context, *names));
+        struct span value = span_trim(span_of(source->getenv(source->context, *names)));
         if (value.n)
-            return (struct config_proxy){value, *names};
+            return (struct config_effective){value, *names};
     }
-    return (struct config_proxy){SPAN(""), NULL};
+    return (struct config_effective){SPAN(""), "nothing names one"};
 }
 
-static bool ends_nocase(struct span host, struct span domain)
+/* The domain itself and everything below it. */
+static bool in_domain(struct span host, struct span domain)
 {
-    return host.n >= domain.n &&
-           strncasecmp(host.p + host.n - domain.n, domain.p, domain.n) == 0;
-}
-
-static bool entry_covers(struct span entry, struct span host)
-{
-    if (entry.n > 2 && entry.p[0] == '[' && span_ends(entry, "]"))
-        entry = (struct span){entry.p + 1, entry.n - 2};
-    if (span_is(entry, "*"))
-        return true;
-    if (span_starts(entry, "."))
-        entry = span_from(entry, 1);
-    if (!entry.n || !ends_nocase(host, entry))
+    if (domain.n > host.n || host_is_ip(host))
         return false;
-    return host.n == entry.n || host.p[host.n - entry.n - 1] == '.';
+    struct span tail = span_from(host, host.n - domain.n);
+    return span_eq_nocase(tail, domain) &&
+           (tail.n == host.n || host.p[host.n - domain.n - 1] == '.');
 }
 
-bool config_no_proxy_covers(struct span list, struct span host)
+static bool entry_covers(struct span entry, const struct url *url)
+{
+    if (span_is(entry, "*") || host_in_network(url->host, entry))
+        return true;
+    if (span_starts(entry, "*."))
+        entry = span_from(entry, 2);
+    else if (span_starts(entry, "."))
+        entry = span_from(entry, 1);
+    struct span name;
+    uint16_t port = url->port;
+    if (authority_parse(entry, &name, &port) != NULL || port != url->port)
+        return false;
+    return host_in_network(url->host, name) || in_domain(url->host, name);
+}
+
+static bool list_covers(struct span list, const struct url *url)
 {
     size_t start = 0;
     for (size_t i = 0; i <= list.n; i++) {
         if (i < list.n && list.p[i] != ',' && list.p[i] != ' ' && list.p[i] != '\t')
             continue;
-        if (entry_covers((struct span){list.p + start, i - start}, host))
+        if (entry_covers((struct span){list.p + start, i - start}, url))
             return true;
         start = i + 1;
     }
     return false;
 }
 
-struct config_proxy config_proxy_of(const struct config_upstream *upstream,
-                                    const struct config_source *source)
+/* All names below localhost are this machine, too (RFC 6761, section 6.3). */
+static bool is_this_machine(struct span host)
+{
+    return host_is_loopback(host) || in_domain(host, SPAN("localhost"));
+}
+
+struct config_effective config_proxy_of(const struct config_upstream *upstream,
+                                        const struct config_source *source)
 {
     static const char *const https[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
                                         NULL};
     static const char *const http[] = {"http_proxy", "all_proxy", "ALL_PROXY", NULL};
-    static const char *const none[] = {"no_proxy", "NO_PROXY", NULL};
+    static const char *const exempt[] = {"no_proxy", "NO_PROXY", NULL};
     struct url url;
     if (upstream->proxy.p)
-        return (struct config_proxy){upstream->proxy, "proxy"};
-    const char *wrong = url_parse(upstream->base_url, &url);
+        return (struct config_effective){upstream->proxy, "the key \"proxy\""};
+    const char *wrong = base_url_parse(upstream->base_url, &url);
     ASSERT(!wrong);
-    struct config_proxy proxy = first_set(source, url.is_https ? https : http);
-    struct config_proxy exempt = first_set(source, none);
-    if (proxy.url.n && exempt.url.n && config_no_proxy_covers(exempt.url, url.host))
-        return (struct config_proxy){SPAN(""), exempt.from};
+    if (is_this_machine(url.host))
+        return (struct config_effective){SPAN(""), "it is this machine"};
+    struct config_effective proxy = first_said(source, url.is_https ? https : http);
+    struct config_effective list = first_said(source, exempt);
+    if (proxy.value.n && list_covers(list.value, &url))
+        return (struct config_effective){SPAN(""), list.from};
     return proxy;
+}
+
+bool config_proxy_is_fine(struct span proxy)
+{
+    static const char *const schemes[] = {"http",    "https",  "socks4",
+                                          "socks4a", "socks5", "socks5h"};
+    struct url url;
+    if (!span_is_visible(proxy) || url_parse(proxy, &url) != NULL ||
+        !(url.path.n == 0 || span_is(url.path, "/")))
+        return false;
+    return !url.scheme.p || span_is_any_nocase(url.scheme, schemes, COUNT_OF(schemes));
 }

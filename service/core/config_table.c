@@ -69,7 +69,8 @@ static const struct config_key keys[] = {
                  .help = "Names of further client headers that are passed on."),
     UPSTREAM_KEY(
         proxy, "proxy", TEXT, "null", 0, 2048,
-        .help = "URL of an HTTP proxy; \"\": none. null: HTTPS_PROXY and NO_PROXY decide."),
+        .help =
+            "URL of a proxy; \"\": none. null: HTTPS_PROXY, ALL_PROXY and NO_PROXY decide."),
     UPSTREAM_KEY(
         ca_file, "ca_file", TEXT, "null", 1, 4096,
         .help = "PEM bundle of trusted authorities. null: SSL_CERT_FILE, else the system's."),
@@ -125,7 +126,7 @@ static const struct config_key keys[] = {
         conflict_status, "conflict_status", COUNT, "null", 400, 599, .in_effect = NOT_YET,
         .help =
             "conflict: the status. null: 409 if the request carries x-stainless-*, else 503."),
-    ROUTE_KEY(adopt, "adopt", CHOICE, "null", .choices = "sdk|any|off", .in_effect = "off",
+    ROUTE_KEY(adopt, "adopt", CHOICE, "null", .choices = "sdk|any|off",
               .help = "Which keyless retries take over an orphan. null: sdk, on /api/llm any."),
     ROUTE_KEY(on_disconnect, "on_disconnect", CHOICE, "\"auto\"",
               .choices = "auto|continue|cancel",
@@ -133,7 +134,7 @@ static const struct config_key keys[] = {
     ROUTE_KEY(require_key, "require_key", BOOL, "false",
               .help = "true: requests without Idempotency-Key are refused."),
     ROUTE_KEY(store, "store", CHOICE, "\"disk\"", .choices = "disk|memory",
-              .in_effect = NOT_YET, .help = "Where answers are kept."),
+              .help = "Where answers are kept."),
     ROUTE_KEY(deadline_ms, "deadline_s", SECONDS, "null", MS, DAY,
               .help = "How long a request may wait. null: limits.deadline_s."),
 
@@ -147,7 +148,7 @@ static const struct config_key keys[] = {
                .in_effect = NOT_YET,
                .help = "Requests of this client in a minute. null: no limit of its own."),
     CLIENT_KEY(store, "store", CHOICE, "\"disk\"", .choices = "disk|memory",
-               .in_effect = NOT_YET, .help = "Where this client's answers are kept."),
+               .help = "Where this client's answers are kept."),
 
     IDEMPOTENCY_KEY(ttl_ms, "ttl_s", SECONDS, "86400", MS, 365 * DAY,
                     .help = "How long an answer is kept."),
@@ -161,15 +162,15 @@ static const struct config_key keys[] = {
     IDEMPOTENCY_KEY(waiters_max, "waiters_max", COUNT, "64", 1, 100000,
                     .help = "Connections that may wait for one flight."),
     IDEMPOTENCY_KEY(orphan_grace_ms, "orphan_grace_s", SECONDS, "30", 0, HOUR,
-                    .in_effect = NOT_YET, .help = "How long a running orphan goes on."),
+                    .help = "How long a running orphan goes on."),
     IDEMPOTENCY_KEY(adopt_window_ms, "adopt_window_s", SECONDS, "300", 0, DAY,
-                    .in_effect = NOT_YET, .help = "How long a finished orphan is remembered."),
+                    .help = "How long a finished orphan is remembered."),
     IDEMPOTENCY_KEY(
         on_interrupted, "on_interrupted", CHOICE, "\"retry\"", .choices = "retry|fail",
         .in_effect = NOT_YET,
         .help = "A retry of a flight that a crash ended: run again, or 502 outcome_unknown."),
     IDEMPOTENCY_KEY(on_store_error, "on_store_error", CHOICE, "\"refuse\"",
-                    .choices = "refuse|memory", .in_effect = NOT_YET,
+                    .choices = "refuse|memory",
                     .help = "A key that cannot be recorded: 503, or kept in memory only."),
 
     LIMITS_KEY(deadline_ms, "deadline_s", SECONDS, "590", MS, DAY,

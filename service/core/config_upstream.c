@@ -1,62 +1,25 @@
 #include "core/config_loader.h"
 
 #include "core/config_address.h"
+#include "core/config_proxy.h"
+#include "core/upstream_request.h"
 
 #include <string.h>
-#include <strings.h>
 
 #define OPENAI_BASE_URL "https://api.openai.com/v1"
 #define ANTHROPIC_BASE_URL "https://api.anthropic.com"
 
 /* ---- header names */
 
-/* Headers that no configuration may add or pass on: they belong to one connection (RFC 9110,
- * section 7.6.1), to the framing, or to unstream itself. */
-static const char *const own_headers[] = {"connection",
-                                          "keep-alive",
-                                          "proxy-connection",
-                                          "te",
-                                          "trailer",
-                                          "upgrade",
-                                          "content-length",
-                                          "content-type",
-                                          "content-encoding",
-                                          "host",
-                                          "transfer-encoding",
-                                          "expect",
-                                          "accept-encoding",
-                                          "prefer",
-                                          "idempotency-key",
-                                          "x-idempotency-key",
-                                          "via"};
-
 /* Headers that carry who the client is; they follow api_key and nothing else. */
 static const char *const client_headers[] = {"authorization", "x-api-key", "api-key", "cookie",
                                              "proxy-authorization"};
 
-static bool is_one_of(struct span name, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (span_is_nocase(name, names[i]))
-            return true;
-    return false;
-}
-
-/* RFC 9110, section 5.6.2. */
-static bool is_token(struct span name)
-{
-    for (size_t i = 0; i < name.n; i++)
-        if (name.p[i] <= 0x20 || name.p[i] >= 0x7F || strchr("\"(),/:;<=>?@[\\]{}", name.p[i]))
-            return false;
-    return name.n > 0;
-}
-
 static void check_header_name(struct loader *l, const struct where *where, struct span name)
 {
-    if (!is_token(name))
+    if (!header_name_is_sound(name))
         loader_problem(l, where, "%s is no header name", loader_quote(l, name));
-    else if (is_one_of(name, own_headers, COUNT_OF(own_headers)) ||
-             (name.n >= 12 && strncasecmp(name.p, "x-stainless-", 12) == 0))
+    else if (upstream_request_reserves(name))
         loader_problem(l, where, "%s is a header that only unstream itself may set; remove it",
                        loader_quote(l, name));
 }
@@ -70,8 +33,9 @@ static void check_headers(struct loader *l, const struct where *where,
     const struct where *passed = WHERE(where, SPAN("pass_headers"));
     for (size_t i = 0; i < up->pass_headers.count; i++) {
         struct span name = up->pass_headers.items[i];
-        check_header_name(l, WHERE_ITEM(passed, (int)i), name);
-        if (is_one_of(name, client_headers, COUNT_OF(client_headers)))
+        if (!span_is_any_nocase(name, client_headers, COUNT_OF(client_headers)))
+            check_header_name(l, WHERE_ITEM(passed, (int)i), name);
+        else
             loader_problem(l, WHERE_ITEM(passed, (int)i),
                            "a credential is passed on only where api_key is not set, and then "
                            "by itself; remove it");
@@ -139,7 +103,7 @@ static void complete_base_url(struct loader *l, const struct where *where,
                               struct config_upstream *up)
 {
     struct url url;
-    const char *wrong = url_parse(up->base_url, &url);
+    const char *wrong = base_url_parse(up->base_url, &url);
     if (wrong) {
         loader_problem(l, where, "%s", wrong);
         return;
@@ -150,19 +114,53 @@ static void complete_base_url(struct loader *l, const struct where *where,
 
 static void check_api_key(struct loader *l, const struct where *where, struct span api_key)
 {
-    for (size_t i = 0; i < api_key.n; i++)
-        if (api_key.p[i] <= 0x20 || api_key.p[i] >= 0x7F) {
-            loader_problem(l, where, "must be printable ASCII without blanks");
-            return;
-        }
+    if (!span_is_visible(api_key))
+        loader_problem(l, where, "must be printable ASCII without blanks");
 }
 
-static void check_proxy(struct loader *l, const struct where *where, struct span proxy)
+/* ---- the way */
+
+static void complete_proxy(struct loader *l, const struct where *where,
+                           struct config_upstream *up)
 {
-    if (proxy.n && !span_starts(proxy, "http://") && !span_starts(proxy, "https://"))
-        loader_problem(l, where,
-                       "must be the http:// or https:// URL of a proxy, or \"\" for "
-                       "none");
+    struct config_effective proxy = config_proxy_of(up, l->source);
+    if (proxy.value.n && !config_proxy_is_fine(proxy.value)) {
+        const struct where *said_by = up->proxy.p ? WHERE(where, SPAN("proxy"))
+                                                  : WHERE(&l->environment, span_of(proxy.from));
+        loader_problem(l, said_by,
+                       "must be the URL of a proxy for %.*s, such as http://127.0.0.1:3128, or "
+                       "empty",
+                       SPAN_ARG(up->name));
+    }
+    up->effective_proxy = proxy;
+    if (!up->proxy.p)
+        up->effective_proxy.value = loader_copy(l, proxy.value);
+}
+
+static void complete_ca_file(struct loader *l, struct config_upstream *up)
+{
+    struct span variable = loader_getenv(l, "SSL_CERT_FILE");
+    if (up->ca_file.p)
+        up->effective_ca_file = (struct config_effective){up->ca_file, "the key \"ca_file\""};
+    else if (variable.p && config_text_is_clean(variable))
+        up->effective_ca_file =
+            (struct config_effective){loader_copy(l, variable), "SSL_CERT_FILE"};
+    else if (variable.p)
+        loader_problem(l, WHERE(&l->environment, SPAN("SSL_CERT_FILE")),
+                       "must be the path of a PEM bundle for %.*s, without control characters",
+                       SPAN_ARG(up->name));
+    else
+        up->effective_ca_file = (struct config_effective){SPAN(""), "nothing names one"};
+}
+
+/* What the environment decides, once the base URL is known. */
+static void complete_way(struct loader *l, const struct where *where,
+                         struct config_upstream *up)
+{
+    struct url url;
+    if (up->proxy.p || base_url_parse(up->base_url, &url) == NULL) /* else it was told */
+        complete_proxy(l, where, up);
+    complete_ca_file(l, up);
 }
 
 /* ---- an upstream of the file */
@@ -243,12 +241,12 @@ static void read_upstream(struct loader *l, const struct where *where, const cJS
     complete_provider(l, where, read, up);
     complete_backoff(l, where, read, up);
     check_api_key(l, WHERE(where, SPAN("api_key")), up->api_key);
-    check_proxy(l, WHERE(where, SPAN("proxy")), up->proxy);
     check_headers(l, where, up);
     if (up->base_url.p)
         complete_base_url(l, WHERE(where, SPAN("base_url")), up);
     else
         default_base_url(l, where, item, up);
+    complete_way(l, where, up);
 }
 
 void config_upstreams_read(struct loader *l, const struct where *where, const cJSON *object)
@@ -325,6 +323,7 @@ void config_upstreams_from_environment(struct loader *l)
         if (key.p)
             up->api_key = loader_copy(l, key);
         check_api_key(l, WHERE(&l->environment, span_of(known[i].key_variable)), up->api_key);
+        complete_way(l, &l->environment, up);
     }
     l->config->upstreams = upstreams;
     l->config->upstream_count = COUNT_OF(known);

@@ -67,8 +67,7 @@ static bool from_file(struct loader *l, const struct where *where, struct span p
     return true;
 }
 
-/* Values from outside the file were not read by the strict JSON reader yet. */
-static bool is_clean_text(struct span value)
+bool config_text_is_clean(struct span value)
 {
     for (size_t i = 0; i < value.n; i++)
         if ((unsigned char)value.p[i] < 0x20 || value.p[i] == 0x7F)
@@ -90,7 +89,7 @@ bool config_value_text(struct loader *l, const struct where *where, const cJSON 
             return false;
     } else
         value = loader_copy(l, text);
-    if (value.p && !is_clean_text(value)) {
+    if (value.p && !config_text_is_clean(value)) {
         loader_problem(l, where, "must be UTF-8 text without control characters");
         return false;
     }

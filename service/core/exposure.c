@@ -65,8 +65,9 @@ static bool names_listener(struct span listen, struct span host)
 /* localhost, a loopback address, or the host of one of the listeners. */
 static bool is_own_host(const struct span_list *listen, struct span authority)
 {
-    struct span host = host_of_authority(authority);
-    if (!host.p)
+    struct span host;
+    uint16_t port = 0;
+    if (authority_parse(authority, &host, &port) != NULL)
         return false;
     if (host_is_loopback(host))
         return true;

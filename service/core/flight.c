@@ -15,6 +15,12 @@ void flight_init(struct flight *flight, const struct flight_params *params)
     *flight = (struct flight){.params = *params, .state = FLIGHT_NEW};
 }
 
+/* Whether there is something to count and to make durable. */
+static bool uses_store(const struct flight *flight)
+{
+    return flight->params.keyed && !flight->without_store;
+}
+
 /* The one place where the state changes: each order leads to the state in which its completion
  * is awaited. */
 static enum flight_order enter(struct flight *flight, enum flight_order order)
@@ -30,7 +36,7 @@ static enum flight_order enter(struct flight *flight, enum flight_order order)
         flight->state = FLIGHT_CLAIMING;
         break;
     case FLIGHT_CALL:
-        ASSERT(!flight->params.keyed || flight->call_in_hand);
+        ASSERT(!uses_store(flight) || flight->call_in_hand);
         flight->state = FLIGHT_CALLING;
         flight->call_in_hand = false;
         flight->output_began = false;
@@ -58,7 +64,8 @@ static enum flight_order enter(struct flight *flight, enum flight_order order)
 static enum flight_order conclude(struct flight *flight, struct verdict verdict)
 {
     flight->verdict = verdict;
-    if (!flight->params.keyed)
+    flight->unstored = flight->without_store;
+    if (!uses_store(flight))
         return enter(flight, FLIGHT_ANSWER);
     switch (verdict.keep) {
     case KEEP_ANSWER:
@@ -84,6 +91,16 @@ enum flight_order flight_start(struct flight *flight)
     return enter(flight, flight->params.keyed ? FLIGHT_LOOK_UP : FLIGHT_CALL);
 }
 
+/* No call starts any more: somebody stopped it, or the store took longer than its waiters do. */
+static bool must_end(struct flight *flight)
+{
+    if (flight->late && !flight->stopping) {
+        flight->stopping = true;
+        flight->verdict = verdict_error(HTTP_ERROR_DEADLINE, NULL);
+    }
+    return flight->stopping;
+}
+
 /* The answer for a key that this flight cannot run. */
 static enum flight_order refuse_key(struct flight *flight, enum flight_key key)
 {
@@ -106,9 +123,11 @@ static enum flight_order refuse_key(struct flight *flight, enum flight_key key)
 enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key)
 {
     ASSERT(flight->state == FLIGHT_LOOKING_UP);
-    if (key != FLIGHT_KEY_FREE)
+    /* A claim looks the key up too, and may yet succeed. */
+    bool tries = key == FLIGHT_KEY_TROUBLE && flight->params.store_optional;
+    if (key != FLIGHT_KEY_FREE && !tries)
         return refuse_key(flight, key);
-    if (flight->stopping)
+    if (must_end(flight))
         return enter(flight, FLIGHT_ANSWER);
     return enter(flight, FLIGHT_CLAIM);
 }
@@ -116,10 +135,11 @@ enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key)
 enum flight_order flight_on_claim(struct flight *flight, enum flight_key key)
 {
     ASSERT(flight->state == FLIGHT_CLAIMING);
-    if (key != FLIGHT_KEY_FREE)
+    flight->without_store = key == FLIGHT_KEY_TROUBLE && flight->params.store_optional;
+    if (key != FLIGHT_KEY_FREE && !flight->without_store)
         return refuse_key(flight, key);
-    flight->call_in_hand = true;
-    if (flight->stopping)
+    flight->call_in_hand = !flight->without_store;
+    if (must_end(flight))
         return conclude(flight, flight->verdict);
     return enter(flight, FLIGHT_CALL);
 }
@@ -143,7 +163,7 @@ enum flight_order flight_on_call_end(struct flight *flight,
 {
     ASSERT(flight->state == FLIGHT_CALLING);
     flight->malformed += outcome->end == ATTEMPT_MALFORMED;
-    flight->call_in_hand = flight->params.keyed && !attempt_may_be_billed(outcome);
+    flight->call_in_hand = uses_store(flight) && !attempt_may_be_billed(outcome);
     const struct retry_situation situation = {
         .attempts = flight->attempts,
         .malformed = flight->malformed,
@@ -164,7 +184,7 @@ enum flight_order flight_on_call_end(struct flight *flight,
 enum flight_order flight_on_pause_end(struct flight *flight)
 {
     ASSERT(flight->state == FLIGHT_PAUSING);
-    bool counted = !flight->params.keyed || flight->call_in_hand;
+    bool counted = !uses_store(flight) || flight->call_in_hand;
     return enter(flight, counted ? FLIGHT_CALL : FLIGHT_COUNT);
 }
 
@@ -179,7 +199,7 @@ enum flight_order flight_on_count(struct flight *flight, enum rc rc)
     if (rc != OK)
         return conclude(flight, verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL));
     flight->call_in_hand = true;
-    if (flight->stopping)
+    if (must_end(flight))
         return conclude(flight, flight->verdict);
     return enter(flight, FLIGHT_CALL);
 }
@@ -193,8 +213,10 @@ enum flight_order flight_on_commit(struct flight *flight, enum rc rc)
 
 void flight_on_join(struct flight *flight, int64_t deadline_ms)
 {
-    if (deadline_ms > flight->params.deadline_ms)
+    if (deadline_ms > flight->params.deadline_ms) {
         flight->params.deadline_ms = deadline_ms;
+        flight->late = false;
+    }
     if (deadline_ms > flight->params.ceiling_ms)
         flight->params.ceiling_ms = deadline_ms;
 }
@@ -208,9 +230,11 @@ int64_t flight_deadline_ms(const struct flight *flight, int64_t now_ms)
 enum flight_order flight_on_deadline(struct flight *flight, int64_t now_ms)
 {
     bool producing = flight->output_began && flight->params.may_outlive;
-    if (producing && now_ms < flight->params.ceiling_ms)
+    if (flight->state != FLIGHT_CALLING) {
+        flight->late = now_ms >= flight->params.deadline_ms;
         return FLIGHT_WAIT;
-    return flight->state == FLIGHT_CALLING ? FLIGHT_ABORT : FLIGHT_WAIT;
+    }
+    return producing && now_ms < flight->params.ceiling_ms ? FLIGHT_WAIT : FLIGHT_ABORT;
 }
 
 enum flight_order flight_stop(struct flight *flight, enum http_error why, const char *detail)

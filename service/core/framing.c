@@ -2,31 +2,10 @@
 
 #include <string.h>
 
-static bool is_token_byte(unsigned char byte)
+static bool is_without_blanks(struct span text)
 {
-    if ((byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
-        (byte >= 'a' && byte <= 'z'))
-        return true;
-    return byte && strchr("!#$%&'*+-.^_`|~", byte);
-}
-
-static bool is_token(struct span text)
-{
-    for (size_t i = 0; i < text.n; i++)
-        if (!is_token_byte((unsigned char)text.p[i]))
-            return false;
-    return text.n > 0;
-}
-
-/* No control character at or below `last`, and no DEL; a tab is one of them only if asked. */
-static bool is_clean(struct span text, unsigned char last, bool tab_is_fine)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char byte = (unsigned char)text.p[i];
-        if (byte == 0x7F || (byte <= last && !(byte == '\t' && tab_is_fine)))
-            return false;
-    }
-    return true;
+    return header_value_is_sound(text) && span_find(text, ' ') == text.n &&
+           span_find(text, '\t') == text.n;
 }
 
 static bool headers_are_sound(const struct headers *headers)
@@ -36,7 +15,7 @@ static bool headers_are_sound(const struct headers *headers)
         "authorization", "x-api-key",    "api-key"};
     for (size_t i = 0; i < headers->count; i++) {
         const struct header *header = &headers->items[i];
-        if (!is_token(header->name) || !is_clean(header->value, 0x1F, true))
+        if (!header_name_is_sound(header->name) || !header_value_is_sound(header->value))
             return false;
     }
     for (size_t i = 0; i < COUNT_OF(at_most_one); i++)
@@ -67,8 +46,8 @@ static enum framing_fault find_body(const struct http_head *head, struct framing
 
 static enum framing_fault check(const struct http_head *head, struct framing *framing)
 {
-    if (!is_token(head->method) || !head->path.n || !is_clean(head->path, ' ', false) ||
-        !is_clean(head->query, ' ', false))
+    if (!header_name_is_sound(head->method) || !head->path.n ||
+        !is_without_blanks(head->path) || !is_without_blanks(head->query))
         return FRAMING_AMBIGUOUS;
     if (!headers_are_sound(&head->headers))
         return FRAMING_BAD_HEADER;
@@ -108,8 +87,7 @@ bool framing_split_target(struct span target, const struct headers *headers,
         while (authority_bytes < rest.n && !strchr("/?", rest.p[authority_bytes]))
             authority_bytes++;
         struct span authority = {rest.p, authority_bytes};
-        struct span host = header_get(headers, "host");
-        if (host.n != authority.n || strncasecmp(host.p, authority.p, host.n) != 0)
+        if (!authority.n || !span_eq_nocase(header_get(headers, "host"), authority))
             return false;
         rest = span_from(rest, authority_bytes);
         if (!rest.n || rest.p[0] != '/')

@@ -43,7 +43,8 @@ struct framing_parts {
 };
 /* True when the parts and their separators make up the whole of `raw`, each line ended by CRLF.
  * Bytes that no part covers were hidden from whoever reads the parts: a NUL that cut a value, a
- * continuation line (obs-fold), a header without a name; a bare LF is refused as well. */
+ * continuation line (obs-fold), a header without a name; a bare LF is refused as well.  What is
+ * not seen: NULs right in front of a bare LF, which leave the same bytes as CRLF. */
 bool framing_is_whole(const struct framing_parts *parts);
 
 #endif

@@ -24,6 +24,11 @@ struct http_head {
     struct headers headers;
 };
 
+/* A token (RFC 9110, section 5.6.2), as a header's name and a method must be. */
+bool header_name_is_sound(struct span name);
+/* No control character but tabs (RFC 9110, section 5.5): a line break in a value would become a
+ * header of its own on the wire. */
+bool header_value_is_sound(struct span value);
 /* The value of the first field line of this name (compared without case); absent: none. */
 struct span header_get(const struct headers *headers, const char *name);
 /* How many field lines have this name. */

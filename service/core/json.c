@@ -18,6 +18,8 @@ const char *json_error_text(enum json_error error)
 
 void json_init(struct json *json, struct span text, enum json_mode mode)
 {
+    if (!text.p)
+        text = SPAN(""); /* no arithmetic on NULL */
     *json = (struct json){
         .p = text.p, .start = text.p, .end = text.p + text.n, .mode = mode, .fresh = true};
 }
@@ -471,10 +473,9 @@ struct span json_get(struct span object, const char *name)
 {
     struct json json;
     struct span member;
-    if (json_type(object) != JSON_OBJECT)
-        return SPAN_ABSENT;
     json_init(&json, object, JSON_LENIENT);
-    (void)json_enter(&json, JSON_OBJECT);
+    if (!json_enter(&json, JSON_OBJECT))
+        return SPAN_ABSENT;
     while (json_member(&json, &member)) {
         if (json_string_is(member, name))
             return json_value(&json);

@@ -74,6 +74,7 @@ struct json {
     enum json_error error;
 };
 
+/* An absent text reads like an empty one. */
 void json_init(struct json *json, struct span text, enum json_mode mode);
 /* Start within the outermost object, before the value of a member at `offset`, of a text whose
  * first `offset` bytes are known to be good. */
@@ -116,7 +117,8 @@ void json_close_surrogates(char *text, size_t n);
 void json_escape(struct span text, struct buf *out);
 /* The same with quotes around it. */
 void json_quote(struct span text, struct buf *out);
-/* The value of the first member of this name in a valid object; absent: none, or no object. */
+/* The value of the first member of this name in a valid object, perhaps with white space around
+ * it; absent: none, or no object. */
 struct span json_get(struct span object, const char *name);
 /* A non-negative integer lexeme.  False: another type, a fraction, an exponent, too large. */
 bool json_to_u64(struct span value, uint64_t *ret);

@@ -61,18 +61,10 @@ static void fail(struct head *head, enum upstream_request_result result)
 
 /* ---- names */
 
-static bool is_one_of(struct span name, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (span_is_nocase(name, names[i]))
-            return true;
-    return false;
-}
-
-static bool is_reserved(struct span name)
+bool upstream_request_reserves(struct span name)
 {
     struct span start = {name.p, name.n < 12 ? name.n : 12};
-    return is_one_of(name, reserved, COUNT_OF(reserved)) ||
+    return span_is_any_nocase(name, reserved, COUNT_OF(reserved)) ||
            span_is_nocase(start, "x-stainless-");
 }
 
@@ -124,30 +116,19 @@ static bool is_passed(const struct head *head, struct span name)
 {
     if (span_is_nocase(name, "via"))
         return true;
-    if (is_reserved(name) || is_fixed(head, name) || span_is_nocase(name, "user-agent") ||
-        is_named_by_connection(head, name))
+    if (upstream_request_reserves(name) || is_fixed(head, name) ||
+        span_is_nocase(name, "user-agent") || is_named_by_connection(head, name))
         return false;
     if (credential_is_header(name))
         return !has_credential(head->params->upstream);
-    return is_one_of(name, passed, COUNT_OF(passed)) || is_in_pass_headers(head, name);
+    return span_is_any_nocase(name, passed, COUNT_OF(passed)) || is_in_pass_headers(head, name);
 }
 
 /* ---- lines */
 
-/* A line break in a value would become a header of its own on the wire. */
-static bool is_clean(struct span value)
-{
-    for (size_t i = 0; i < value.n; i++) {
-        unsigned char byte = (unsigned char)value.p[i];
-        if ((byte < 0x20 && byte != '\t') || byte == 0x7F)
-            return false;
-    }
-    return true;
-}
-
 static void add(struct head *head, struct span name, struct span value)
 {
-    if (!is_clean(value))
+    if (!header_value_is_sound(value))
         fail(head, UPSTREAM_REQUEST_BAD_VALUE);
     head->items[head->count++] = (struct header){name, value};
 }
@@ -177,7 +158,7 @@ static void add_fixed_headers(struct head *head)
 {
     const struct headers *fixed = &head->params->upstream->headers;
     for (size_t i = 0; i < fixed->count; i++)
-        if (!is_reserved(fixed->items[i].name))
+        if (!upstream_request_reserves(fixed->items[i].name))
             add(head, fixed->items[i].name, fixed->items[i].value);
 }
 

@@ -40,6 +40,8 @@ enum upstream_request_result {
 
 const char *upstream_request_result_text(enum upstream_request_result result);
 
+/* A header that goes upstream neither from a client nor from the configuration. */
+bool upstream_request_reserves(struct span name);
 /* *ret's lines are in `arena`, their texts there, in `client` and in `upstream`. */
 MUST_CHECK enum upstream_request_result
 upstream_request_headers(const struct upstream_request_params *params, struct arena *arena,

@@ -12,7 +12,8 @@
 struct http_listener {
     struct http_front *front;
     struct MHD_Daemon *mhd;
-    int fd;             /* the listening socket, -1 once closed */
+    int fd; /* the listening socket, -1 once closed */
+    bool is_unix;
     struct watch watch; /* the daemon's own epoll */
     bool run;           /* something happened: MHD_run at the end of this round */
 };

@@ -159,6 +159,7 @@ enum rc http_front_new(const struct http_front_params *params, struct buf *probl
         struct http_listener *listener = &front->listeners[i];
         *listener = (struct http_listener){.front = front, .fd = -1};
         enum rc rc = http_listen_open(params->listen[i], problem, &listener->fd);
+        listener->is_unix = rc == OK && http_listen_is_unix(listener->fd);
         if (rc != OK)
             return rc;
         front->listener_count++;

@@ -130,6 +130,8 @@ struct span http_request_body(const struct http_request *request);
 void http_request_drop_body(struct http_request *request);
 /* Memory that lives as long as the request, at most 1 MiB. */
 struct arena *http_request_arena(struct http_request *request);
+/* Whether it came over a unix socket. */
+bool http_request_is_unix(const struct http_request *request);
 /* Monotonic milliseconds of its first byte (or its accept, if that is not known). */
 int64_t http_request_start_ms(const struct http_request *request);
 /* The handler's own pointer, NULL at first. */

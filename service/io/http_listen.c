@@ -150,6 +150,12 @@ static bool unix_name_of(int fd, struct sockaddr_un *ret)
     return is_unix;
 }
 
+bool http_listen_is_unix(int fd)
+{
+    struct sockaddr_un name;
+    return unix_name_of(fd, &name);
+}
+
 void http_listen_print(int fd, struct buf *out)
 {
     struct sockaddr_un name;

@@ -10,6 +10,8 @@
  * that the caller owns.  E_INVALID: the address cannot be read; E_IO: the system refused.  Both
  * append a line with the address, the reason and the remedy to `problem`. */
 MUST_CHECK enum rc http_listen_open(struct span address, struct buf *problem, int *ret);
+/* Whether a descriptor of http_listen_open is a unix socket. */
+bool http_listen_is_unix(int fd);
 /* The address a descriptor is bound to, in the same spelling, with the real port. */
 void http_listen_print(int fd, struct buf *out);
 /* Close it and take the socket file of a unix address away. */

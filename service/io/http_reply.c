@@ -93,15 +93,16 @@ static void print_head(const struct http_request *request, struct buf *head)
     buf_printf(head, "Content-Length: %zu\r\n\r\n", blob_span(request->reply_body).n);
 }
 
-void http_reply_write(struct http_request *request)
+void http_reply_write(struct http_request *request, size_t body_bytes_max)
 {
     BUF(head, RAW_HEAD_BYTES_MAX);
     print_head(request, &head);
     if (buf_rc(&head) != OK)
         return;
     struct span body = blob_span(request->reply_body);
+    size_t body_bytes = body.n < body_bytes_max ? body.n : body_bytes_max;
     struct iovec parts[2] = {{.iov_base = head.p, .iov_len = head.n},
-                             {.iov_base = (void *)(uintptr_t)body.p, .iov_len = body.n}};
+                             {.iov_base = (void *)(uintptr_t)body.p, .iov_len = body_bytes}};
     struct msghdr message = {.msg_iov = parts,
                              .msg_iovlen = span_is(request->head.method, "HEAD") ? 1 : 2};
     /* The request is refused and the connection closed whatever becomes of this. */

@@ -6,9 +6,9 @@
 
 /* Make request->response of what the handler gave; it stays NULL when there is no memory. */
 void http_reply_prepare(struct http_request *request, const struct http_reply *reply);
-/* Write it to the socket past libmicrohttpd, as far as one write gets, with Connection: close.
- */
-void http_reply_write(struct http_request *request);
+/* Write it to the socket past libmicrohttpd, as far as one write gets, with Connection: close;
+ * of its body body_bytes_max at most. */
+void http_reply_write(struct http_request *request, size_t body_bytes_max);
 /* Forget the prepared reply; libmicrohttpd keeps its own references. */
 void http_reply_drop(struct http_request *request);
 

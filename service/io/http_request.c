@@ -1,5 +1,6 @@
 #include "io/http_request.h"
 
+#include "base/crash_point.h"
 #include "io/http_reply.h"
 
 #include <stdlib.h>
@@ -80,6 +81,7 @@ void http_request_completed(void *context, struct MHD_Connection *mhd, void **re
     if (!written || request->left) {
         http_request_lost(request);
     } else {
+        CRASH_POINT("reply_written");
         request->state = REQUEST_SENT;
         connection->request = NULL;
         buf_done(&request->body);
@@ -112,6 +114,7 @@ static enum MHD_Result answer(struct http_request *request)
      * would be too late: a client may close as soon as it has read its reply. */
     request->left = request->left || http_connection_client_is_gone(connection);
     http_connection_enter(connection, PHASE_REPLY);
+    CRASH_POINT_AFTER("reply_half_written", http_reply_write(request, (size_t)bytes / 2));
     enum MHD_Result queued =
         MHD_queue_response(connection->mhd, (unsigned)request->reply_status, request->response);
     http_reply_drop(request);
@@ -317,7 +320,7 @@ static void cut_off(struct http_request *request, enum front_problem problem)
         tell_problem(request, request->faulty ? request->problem : problem);
     request->cut = true;
     if (request->response)
-        http_reply_write(request);
+        http_reply_write(request, SIZE_MAX);
     http_connection_abort(request->connection);
 }
 
@@ -404,6 +407,11 @@ void http_request_drop_body(struct http_request *request)
 struct arena *http_request_arena(struct http_request *request)
 {
     return &request->arena;
+}
+
+bool http_request_is_unix(const struct http_request *request)
+{
+    return request->connection->listener->is_unix;
 }
 
 int64_t http_request_start_ms(const struct http_request *request)

@@ -1,5 +1,7 @@
 #include "io/store_sqlite_internal.h"
 
+#include "base/crash_point.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -209,8 +211,10 @@ static void migrate(struct sqlite_db *db, int64_t version)
         sqlite_db_query(db, QUERY_BEGIN);
         (void)sqlite_db_run(db);
         sqlite_db_script(db, schema_migrations[version]);
+        CRASH_POINT("migration_not_committed");
         sqlite_db_query(db, QUERY_COMMIT);
         (void)sqlite_db_run(db);
+        CRASH_POINT("migrated");
     }
 }
 
@@ -256,13 +260,16 @@ static void recover(struct store_sqlite *sqlite, struct sqlite_db *db, int64_t n
     sqlite_db_query(db, QUERY_BEGIN);
     (void)sqlite_db_run(db);
     (void)interrupt(db, QUERY_INTERRUPT_FLIGHTS, now_ms, forget_ms);
+    CRASH_POINT("recovery_half_done");
     sqlite->store.interrupted =
         (unsigned)interrupt(db, QUERY_INTERRUPT_KEYS, now_ms, forget_ms);
     sqlite_db_query(db, QUERY_MAKE_SALT);
     sqlite_db_bind_blob(db, ":salt", salt, sizeof salt);
     (void)sqlite_db_run(db);
+    CRASH_POINT("recovery_not_committed");
     sqlite_db_query(db, QUERY_COMMIT);
     (void)sqlite_db_run(db);
+    CRASH_POINT("recovered");
     read_salt(db, sqlite->store.salt);
 }
 

@@ -1,5 +1,6 @@
 #include "io/store_sqlite_internal.h"
 
+#include "base/crash_point.h"
 /* The columns of QUERY_KEY_GET. */
 enum {
     KEY_STATE,
@@ -147,7 +148,9 @@ static void perform_claim(struct sqlite_db *db, struct store_job *job)
     }
     (void)sqlite_db_run(db);
     if (claimed) {
+        CRASH_POINT("claim_half_done");
         start_flight(db, claim);
+        CRASH_POINT("claim_not_committed");
         job->claim_result = CLAIM_OK;
         return;
     }
@@ -181,6 +184,7 @@ static void perform_count(struct sqlite_db *db, struct store_job *job)
     if (counted)
         job->paid_calls = (unsigned)sqlite_db_int(db, 0);
     (void)sqlite_db_run(db);
+    CRASH_POINT("count_not_committed");
     if (!counted)
         job->rc = owned_paid_calls(db, job, &job->paid_calls) == OK ? E_LIMIT : E_CONFLICT;
 }
@@ -214,7 +218,9 @@ struct flight_ending {
 static void end_flight(struct sqlite_db *db, const struct flight_ending *ending)
 {
     const struct answer *answer = ending->answer;
+    CRASH_POINT("ending_without_body");
     int64_t body = add_body(db, answer->body);
+    CRASH_POINT("ending_without_flight");
     sqlite_db_query(db, QUERY_FLIGHT_END);
     store_sqlite_bind_flight(db, &ending->flight);
     sqlite_db_bind_text(db, ":state", span_of(ending->state));
@@ -230,6 +236,7 @@ static void end_flight(struct sqlite_db *db, const struct flight_ending *ending)
      * answer than keep one that nobody can find. */
     if (sqlite_db_run(db) == 0)
         sqlite_db_fail(db, SQLITE_CONSTRAINT);
+    CRASH_POINT("ending_not_committed");
 }
 
 static int64_t later(int64_t a_ms, int64_t b_ms)

@@ -1,5 +1,7 @@
 #include "io/store_sqlite_internal.h"
 
+#include "base/crash_point.h"
+
 /* One transaction keeps claims waiting no longer than a commit does. */
 enum { REAP_ROWS_MAX = 100, REAP_US_MAX = 20000 };
 /* Free pages that are kept for the next answers: 8 MiB. */
@@ -21,8 +23,10 @@ static int delete_some(struct sqlite_db *db, int64_t now_ms)
     (void)sqlite_db_run(db);
     while (
         deleted < REAP_ROWS_MAX && store_sqlite_monotonic_us() < until_us &&
-        (delete_one(db, QUERY_KEY_REAP, now_ms) || delete_one(db, QUERY_FLIGHT_REAP, now_ms)))
+        (delete_one(db, QUERY_KEY_REAP, now_ms) || delete_one(db, QUERY_FLIGHT_REAP, now_ms))) {
+        CRASH_POINT("reaper_half_done");
         deleted++;
+    }
     sqlite_db_query(db, QUERY_COMMIT);
     (void)sqlite_db_run(db);
     return deleted;

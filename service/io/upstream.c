@@ -179,21 +179,9 @@ void transfer_set_time_left(struct transfer *transfer, int64_t time_left_ms)
 
 /* ---- the whole */
 
-/* SSL_CERT_FILE, Debian's bundle, or libcurl's own idea (*ret NULL). */
-static enum rc find_bundle(char **ret)
-{
-    const char *bundle = getenv("SSL_CERT_FILE");
-    if (!bundle || !*bundle)
-        bundle = access(debian_bundle, R_OK) == 0 ? debian_bundle : NULL;
-    if (!bundle)
-        return OK;
-    *ret = span_dup(span_of(bundle));
-    return *ret ? OK : E_NOMEM;
-}
-
 static enum rc start_threads(struct upstream *upstream, unsigned count)
 {
-    enum rc rc = find_bundle(&upstream->settings.ca_bundle);
+    enum rc rc = OK;
     while (rc == OK && upstream->thread_count < count) {
         rc = upstream_thread_new(&upstream->settings,
                                  &upstream->threads[upstream->thread_count]);
@@ -218,6 +206,7 @@ enum rc upstream_new(const struct upstream_params *params, struct upstream **ret
     list_init(&upstream->transfers);
     upstream->settings = (struct upstream_settings){
         .loop = params->loop,
+        .ca_bundle = access(debian_bundle, R_OK) == 0 ? debian_bundle : NULL,
         .silence_ms = params->silence_ms ? params->silence_ms : UPSTREAM_SILENCE_MS,
         .connections_max = params->transfers_max,
     };
@@ -239,6 +228,5 @@ void upstream_free(struct upstream *upstream)
     for (unsigned i = 0; i < upstream->thread_count; i++)
         upstream_thread_free(upstream->threads[i]);
     curl_global_cleanup();
-    free(upstream->settings.ca_bundle);
     free(upstream);
 }

@@ -3,7 +3,8 @@
  *
  * upstream_* functions are called in the loop thread; callbacks run there too, when the loop
  * runs the mailbox given at the start, never from inside a call of this header.  Completeness
- * is judged by the stream's own terminal event, never by libcurl's word. */
+ * is judged by the stream's own terminal event, never by libcurl's word.  The environment
+ * decides nothing here. */
 #ifndef IO_UPSTREAM_H
 #define IO_UPSTREAM_H
 
@@ -34,8 +35,8 @@ struct transfer_params {
     struct span url;
     struct headers headers; /* complete, in order; no control bytes (checked: E_INVALID) */
     struct blob *body;      /* not empty; a reference is taken */
-    struct span proxy;      /* URL; empty: none; absent: HTTPS_PROXY, NO_PROXY decide */
-    struct span ca_file;    /* absent: SSL_CERT_FILE, else the system's bundle */
+    struct span proxy;      /* URL; empty: none */
+    struct span ca_file;    /* PEM; empty: the system's bundle */
     int64_t connect_timeout_ms, first_event_timeout_ms, idle_timeout_ms;
     int64_t time_left_ms; /* the transfer ends with ATTEMPT_DEADLINE after this */
     struct assemble_params assemble;

@@ -1,5 +1,7 @@
 #include "io/upstream_internal.h"
 
+#include "base/crash_point.h"
+
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,9 @@ enum {
     KEEPALIVE_INTERVAL_S = 30,
     UPLOAD_BUFFER_BYTES = 16 * 1024
 };
+
+/* Our timer and libcurl's run for the same time, and either may be the first. */
+static const char timeout_reached[] = "The connect timeout was reached";
 
 struct call *upstream_call_new(struct upstream_thread *thread)
 {
@@ -51,6 +56,7 @@ static size_t read_request(char *room, size_t size, size_t count, void *user)
     size_t n = left.n < size * count ? left.n : size * count;
     memcpy(room, left.p, n);
     call->sent_bytes += n;
+    CRASH_POINT("request_handed_over");
     return n;
 }
 
@@ -243,6 +249,7 @@ void upstream_call_end(struct call *call, enum attempt_end end)
         end = ATTEMPT_NO_RESOURCES;
     outcome->end = end;
     outcome->status = (int)response->status;
+    outcome->cause = outcome->body ? NULL : call->cause; /* a body says more */
     outcome->request_sent = request_was_sent(call);
     outcome->output_began = response->progress.output_began || end == ATTEMPT_ANSWERED;
     outcome->progress = response->progress;
@@ -260,6 +267,7 @@ void upstream_call_end_assembled(struct call *call, enum assemble_state state)
     ASSERT(state != ASSEMBLE_MORE);
     call->response.progress = assemble_progress(call->response.assembler);
     if (state == ASSEMBLE_COMPLETE) {
+        CRASH_POINT("answer_complete");
         upstream_call_end(call, ATTEMPT_ANSWERED);
         return;
     }
@@ -306,6 +314,16 @@ void upstream_call_abort(struct call *call, enum attempt_end end)
     close_call(call);
 }
 
+/* The text of libcurl's result.  Where its second try was refused, that is not the reason. */
+static const char *cause_of(const struct call *call, CURLcode code)
+{
+    if (call->sent_before)
+        return "The connection, used before, was closed";
+    if (code == CURLE_OPERATION_TIMEDOUT) /* only ever the connect timeout */
+        return timeout_reached;
+    return code == CURLE_OK ? NULL : curl_easy_strerror(code);
+}
+
 /* Why there was no head, from libcurl's result. */
 static enum attempt_end end_of(const struct call *call, CURLcode code)
 {
@@ -321,7 +339,7 @@ static enum attempt_end end_of(const struct call *call, CURLcode code)
     case CURLE_OUT_OF_MEMORY:
     case CURLE_FAILED_INIT:
         return ATTEMPT_NO_RESOURCES;
-    case CURLE_OPERATION_TIMEDOUT: /* only ever the connect timeout */
+    case CURLE_OPERATION_TIMEDOUT:
         return call->gate ? ATTEMPT_DNS_FAILED : ATTEMPT_CONNECT_FAILED;
     case CURLE_UNSUPPORTED_PROTOCOL: /* not HTTP/1.x */
     case CURLE_WEIRD_SERVER_REPLY:
@@ -334,6 +352,7 @@ static enum attempt_end end_of(const struct call *call, CURLcode code)
 void upstream_call_finished(struct call *call, CURLcode code)
 {
     enum attempt_end end = end_of(call, code);
+    call->cause = cause_of(call, code);
     switch (call->phase) {
     case CALL_WAITING:
     case CALL_CONNECTING:
@@ -400,8 +419,10 @@ static void expire(struct call *call)
     switch (call->phase) {
     case CALL_WAITING:
     case CALL_CONNECTING:
-        if (!deadline)
+        if (!deadline) {
             end = call->gate ? ATTEMPT_DNS_FAILED : ATTEMPT_CONNECT_FAILED;
+            call->cause = timeout_reached;
+        }
         break;
     case CALL_ASSEMBLING:
         if (response->could_end)
@@ -447,6 +468,7 @@ static void begin(struct call *call, struct transfer *transfer)
     call->phase = CALL_WAITING;
     call->sent_bytes = call->read_on_bytes = 0;
     call->sent_before = false;
+    call->cause = NULL;
     call->read_on_until_ms = 0;
     call->timer = (struct timer){.run = on_timer};
     upstream_response_init(&call->response);

@@ -71,8 +71,11 @@ void upstream_gate_fail(struct call *call)
     if (!gate || gate->first != call)
         return;
     struct list *next;
-    while ((next = list_pop(&gate->waiting)))
-        upstream_call_abort(CONTAINER_OF(next, struct call, waiting), ATTEMPT_DNS_FAILED);
+    while ((next = list_pop(&gate->waiting))) {
+        struct call *other = CONTAINER_OF(next, struct call, waiting);
+        other->cause = call->cause;
+        upstream_call_abort(other, ATTEMPT_DNS_FAILED);
+    }
 }
 
 static void gate_release(struct gate *gate)

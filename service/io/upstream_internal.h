@@ -50,7 +50,7 @@ struct transfer {
     /* Set before the start order is posted, never changed afterwards. */
     struct upstream_thread *thread;
     struct arena arena;
-    const char *url, *proxy, *ca_file; /* ca_file NULL: the default */
+    const char *url, *proxy, *ca_file; /* proxy "": none; ca_file NULL: the system's */
     const char *resolved_host;         /* the host libcurl has to look up: the proxy's or the
                                           URL's */
     struct curl_slist *headers;        /* in the arena */
@@ -84,14 +84,12 @@ void transfer_unref(struct transfer *transfer);
 /* Check and copy what a transfer needs (upstream_transfer.c).  E_INVALID, E_LIMIT, E_NOMEM. */
 MUST_CHECK enum rc upstream_transfer_build(struct transfer *transfer,
                                            const struct transfer_params *params);
-/* A visible text without control bytes, as a header's value or a URL must be. */
-bool upstream_text_is_clean(struct span text);
 
 /* ---- a thread (upstream_thread.c) */
 
 struct upstream_settings {
     struct mailbox *loop;
-    char *ca_bundle; /* NULL: libcurl's own default */
+    const char *ca_bundle; /* NULL: libcurl's own default */
     int64_t silence_ms;
     long connections_max; /* kept open, per thread */
 };
@@ -169,6 +167,7 @@ struct call {
     struct list waiting; /* in the gate */
     size_t sent_bytes;   /* of the body, handed to libcurl */
     bool sent_before;    /* some of it on a connection that broke without an answer */
+    const char *cause;   /* of the outcome; NULL: the connection is fine */
     struct response response;
     size_t read_on_bytes;
     int64_t read_on_until_ms;
@@ -210,7 +209,7 @@ void upstream_response_take_headers(struct response *response, struct attempt_ou
 MUST_CHECK enum rc upstream_gate_enter(struct call *call, bool *ret_first);
 /* The call's host is resolved, or it is over.  From anywhere; no call to libcurl is made. */
 void upstream_gate_leave(struct call *call);
-/* The lookup failed: it has failed for all that wait for it. */
+/* The lookup failed: it has failed for all that wait for it, from the same cause. */
 void upstream_gate_fail(struct call *call);
 /* Let the next calls go.  Not from inside a libcurl callback. */
 void upstream_gates_release(struct upstream_thread *thread);

@@ -1,5 +1,7 @@
 #include "io/upstream_internal.h"
 
+#include "base/crash_point.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,9 +35,8 @@ static bool is_kept(struct span name)
     static const char *const names[] = {"content-type",   "retry-after",  "retry-after-ms",
                                         "x-should-retry", "x-request-id", "request-id"};
     static const char *const families[] = {"x-ratelimit-", "anthropic-ratelimit-"};
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (span_is_nocase(name, names[i]))
-            return true;
+    if (span_is_any_nocase(name, names, COUNT_OF(names)))
+        return true;
     for (size_t i = 0; i < COUNT_OF(families); i++) {
         size_t n = strlen(families[i]);
         if (name.n > n && span_is_nocase((struct span){name.p, n}, families[i]))
@@ -48,7 +49,7 @@ static bool is_kept(struct span name)
 static void keep(struct response *response, struct span name, struct span value)
 {
     struct buf *text = &response->header_text;
-    if (response->header_count == ATTEMPT_HEADERS_MAX || !upstream_text_is_clean(value) ||
+    if (response->header_count == ATTEMPT_HEADERS_MAX || !header_value_is_sound(value) ||
         name.n + value.n > text->bytes_max - text->n)
         return;
     struct kept_header kept = {(uint16_t)text->n, (uint16_t)name.n,
@@ -129,6 +130,7 @@ size_t upstream_response_header(char *line, size_t size, size_t count, void *use
     struct call *call = user;
     struct response *response = &call->response;
     struct span text = {line, size * count};
+    CRASH_POINT("response_began");
     response->began = true;
     response->last_byte_ms = call->thread->now_ms;
     response->head_bytes += text.n;
@@ -163,6 +165,7 @@ static void publish(struct call *call)
     if (now.events && response->first_event_ms < 0)
         response->first_event_ms = call->thread->now_ms;
     if (now.output_began && !response->output_told) {
+        CRASH_POINT("first_output");
         response->output_told = true;
         mailbox_post(call->thread->settings->loop, &transfer->output_note);
     }

@@ -1,52 +1,27 @@
 #include "io/upstream_internal.h"
-#include "io/upstream_proxy.h"
 
-#include <stdlib.h>
+#include "core/config_address.h"
+
 #include <string.h>
-
-bool upstream_text_is_clean(struct span text)
-{
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char byte = (unsigned char)text.p[i];
-        if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
-            return false;
-    }
-    return true;
-}
-
-/* RFC 9110 token. */
-static bool is_token(struct span name)
-{
-    for (size_t i = 0; i < name.n; i++) {
-        unsigned char byte = (unsigned char)name.p[i];
-        if (byte <= 0x20 || byte >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", byte))
-            return false;
-    }
-    return name.n > 0;
-}
 
 static bool is_url(struct span url)
 {
-    struct url_parts parts;
-    if (!upstream_text_is_clean(url) || span_find(url, ' ') < url.n ||
-        span_find(url, '\t') < url.n || !upstream_url_parts(url, &parts) || !parts.scheme.p)
+    struct url parts;
+    if (!header_value_is_sound(url) || span_find(url, ' ') < url.n ||
+        span_find(url, '\t') < url.n || url_parse(url, &parts) != NULL)
         return false;
-    return span_is_nocase(parts.scheme, "http") || span_is_nocase(parts.scheme, "https");
+    return parts.is_https || span_is_nocase(parts.scheme, "http");
 }
 
 static enum rc check(const struct transfer_params *params)
 {
     if (!is_url(params->url))
         return E_INVALID;
-    struct url_parts proxy;
-    if (params->proxy.n &&
-        (!upstream_text_is_clean(params->proxy) || !upstream_url_parts(params->proxy, &proxy)))
-        return E_INVALID;
-    if (!upstream_text_is_clean(params->ca_file))
+    if (!header_value_is_sound(params->proxy) || !header_value_is_sound(params->ca_file))
         return E_INVALID;
     for (size_t i = 0; i < params->headers.count; i++) {
         const struct header *header = &params->headers.items[i];
-        if (!is_token(header->name) || !upstream_text_is_clean(header->value))
+        if (!header_name_is_sound(header->name) || !header_value_is_sound(header->value))
             return E_INVALID;
     }
     return OK;
@@ -112,17 +87,14 @@ static enum rc copy(struct transfer *transfer, struct span text, const char **re
 
 static enum rc build_way(struct transfer *transfer, const struct transfer_params *params)
 {
-    struct proxy_environment environment = upstream_proxy_environment(getenv);
-    struct span proxy =
-        params->proxy.p ? params->proxy : upstream_proxy_for(params->url, &environment);
-    struct url_parts parts;
-    if (!upstream_url_parts(proxy.n ? proxy : params->url, &parts))
+    struct url asked;
+    if (url_parse(params->proxy.n ? params->proxy : params->url, &asked) != NULL)
         return E_INVALID;
     enum rc rc = copy(transfer, params->url, &transfer->url);
     if (rc == OK)
-        rc = copy(transfer, proxy, &transfer->proxy);
+        rc = copy(transfer, params->proxy, &transfer->proxy);
     if (rc == OK)
-        rc = copy(transfer, parts.host, &transfer->resolved_host);
+        rc = copy(transfer, asked.host, &transfer->resolved_host);
     if (rc == OK && params->ca_file.n)
         rc = copy(transfer, params->ca_file, &transfer->ca_file);
     return rc;

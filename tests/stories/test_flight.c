@@ -206,6 +206,34 @@ TEST(flight, nothing_is_sent_when_the_claim_is_not_durable)
     play(&world, "0 look up\n0 claim\n0 answer 503 store_unavailable, retry, after 2 s");
 }
 
+TEST(flight, where_the_store_is_optional_a_failed_claim_runs_without_it)
+{
+    struct world world = keyed_world();
+    world.params.store_optional = true;
+    world.claim = FLIGHT_KEY_TROUBLE;
+    world.calls[0] = ends(ATTEMPT_TRUNCATED, 1000, true);
+    world.calls[1] = answers_after(5000);
+    play(&world, "0 look up\n0 claim\n0 call\n1000 pause\n2000 call\n"
+                 "7000 answer 200 the answer, unstored");
+}
+
+TEST(flight, where_the_store_is_optional_a_failed_look_up_leaves_it_to_the_claim)
+{
+    struct world world = keyed_world();
+    world.params.store_optional = true;
+    world.lookup = FLIGHT_KEY_TROUBLE;
+    world.claim = FLIGHT_KEY_ANSWERED;
+    play(&world, "0 look up\n0 claim\n0 answer 0 what is stored");
+}
+
+TEST(flight, where_the_store_is_optional_a_key_it_knows_is_still_its_own)
+{
+    struct world world = keyed_world();
+    world.params.store_optional = true;
+    world.lookup = FLIGHT_KEY_OTHER;
+    play(&world, "0 look up\n0 answer 422 idempotency_key_reused, do not retry");
+}
+
 TEST(flight, used_up_calls_are_not_made_again)
 {
     struct world world = keyed_world();
@@ -417,6 +445,55 @@ static struct flight *claiming(struct world *world)
     assert_int_equal(flight_start(&world->flight), FLIGHT_LOOK_UP);
     assert_int_equal(flight_on_lookup(&world->flight, FLIGHT_KEY_FREE), FLIGHT_CLAIM);
     return &world->flight;
+}
+
+TEST(flight, no_call_starts_after_a_deadline_that_passed_during_the_claim)
+{
+    struct world world = keyed_world();
+    struct flight *flight = claiming(&world);
+    assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_WAIT);
+    assert_int_equal(flight_on_claim(flight, FLIGHT_KEY_FREE), FLIGHT_RELEASE);
+    assert_true(flight->call_in_hand);
+    assert_int_equal(flight_on_commit(flight, OK), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.error, HTTP_ERROR_DEADLINE);
+}
+
+TEST(flight, no_call_starts_after_a_deadline_that_passed_while_it_was_counted)
+{
+    struct world world = keyed_world();
+    struct flight *flight = claiming(&world);
+    const struct attempt_outcome cut = {
+        .end = ATTEMPT_TRUNCATED, .request_sent = true, .output_began = true};
+    assert_int_equal(flight_on_claim(flight, FLIGHT_KEY_FREE), FLIGHT_CALL);
+    flight_on_output(flight);
+    assert_int_equal(flight_on_call_end(flight, &cut, &world.budget, 580000, 0, 0),
+                     FLIGHT_PAUSE);
+    assert_int_equal(flight_on_pause_end(flight), FLIGHT_COUNT);
+    assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_WAIT);
+    assert_int_equal(flight_on_count(flight, OK), FLIGHT_RELEASE);
+    assert_true(flight->call_in_hand);
+}
+
+TEST(flight, a_join_with_more_time_lets_a_late_flight_call)
+{
+    struct world world = keyed_world();
+    struct flight *flight = claiming(&world);
+    assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_WAIT);
+    flight_on_join(flight, 590000);
+    assert_true(flight->late);
+    flight_on_join(flight, 590001);
+    assert_int_equal(flight_on_claim(flight, FLIGHT_KEY_FREE), FLIGHT_CALL);
+}
+
+TEST(flight, a_stored_answer_is_told_however_late_it_is_found)
+{
+    struct world world = keyed_world();
+    struct flight *flight = &world.flight;
+    flight_init(flight, &world.params);
+    assert_int_equal(flight_start(flight), FLIGHT_LOOK_UP);
+    assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_WAIT);
+    assert_int_equal(flight_on_lookup(flight, FLIGHT_KEY_ANSWERED), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.body, VERDICT_STORED);
 }
 
 TEST(flight, admission_refuses_before_anything_is_claimed)

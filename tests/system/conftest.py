@@ -1,11 +1,18 @@
 """Fixtures: one provider for all tests, a service per file, and more of them on demand."""
+import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from support import BINARY, Provider, Service  # noqa: E402
+from support import BINARY, SDK_OF, Provider, Service, clean_environment  # noqa: E402
+
+SDK = Path(__file__).parent / "sdk"
+NODE = SDK / "node_modules/.bin/node"
+LOCK, INSTALLED = SDK / "package-lock.json", SDK / "node_modules/.package-lock.json"
 
 
 def pytest_configure(config):
@@ -48,3 +55,23 @@ def launch(provider, binary, tmp_path):
     for service in services:
         if service.process.poll() is None:
             service.stop()
+
+
+@pytest.fixture(scope="session")
+def sdk():
+    """Runs jobs with the official SDK of a route: sdk(service, route, jobs) -> results."""
+    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:  # npm's last write
+        if not shutil.which("npm"):
+            pytest.skip("npm is needed for the official SDKs")
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=SDK, check=True, timeout=300)
+
+    def run(service, route, jobs, parallel=4):
+        name, method, path = SDK_OF[route]
+        order = {"sdk": name, "url": service.url + path, "parallel": parallel,
+                 "jobs": [{"method": method + job.pop("how", ""), **job} for job in map(dict, jobs)]}
+        done = subprocess.run([NODE, SDK / "jobs.mjs"], input=json.dumps(order), text=True,
+                              capture_output=True, timeout=180, env=clean_environment())
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run

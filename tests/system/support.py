@@ -23,6 +23,8 @@ PROVIDER = ROOT / "tests/provider/provider.py"
 CHAT, RESPONSES, MESSAGES, SIMPLE = ROUTES = (
     "/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/llm")
 PROVIDER_ROUTES = ROUTES[:3]
+SDK_OF = {CHAT: ("openai", "chat", "/v1"), RESPONSES: ("openai", "responses", "/v1"),
+          MESSAGES: ("anthropic", "messages", "")}
 UPSTREAMS = ("chat", "responses", "messages", "simple")  # one for each route
 SIMPLE_MODEL = "simple-model"
 SANITIZER = re.compile(r"Sanitizer|runtime error:|assertion failed|Assertion", re.IGNORECASE)
@@ -67,6 +69,13 @@ def question(route, model, prompt="Tell me about rivers", **members):
               MESSAGES: {"model": model, "max_tokens": 4096, "messages": turns},
               SIMPLE: {"model": model, "prompt": prompt}}
     return {**shapes[route], **members}
+
+
+def leave(service, provider, route, body, *lines):
+    """Sends a request and disconnects when the provider has begun to answer it."""
+    with service.connect() as connection:
+        connection.send(raw_post(route, body, "1.1", *lines))
+        provider.wait_for(body["model"])
 
 
 def in_background(function, *arguments, **members):
@@ -263,21 +272,22 @@ def run_binary(*arguments, directory, timeout_s=20, **variables):
 
 
 class Service:
-    """The real binary, started with a configuration of its own."""
+    """The real binary, started with a configuration of its own; variables are its environment's."""
 
-    def __init__(self, provider, directory, overrides=None):
+    def __init__(self, provider, directory, overrides=None, **variables):
         self.provider, self.directory = provider, Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = merged(base_config(provider.url, self.directory, self.port), overrides or {})
+        self.config["listen"] = [address.replace("PORT", str(self.port)) for address in self.config["listen"]]
         self.log = self.directory / f"log-{self.port}"
         path = self.directory / "config.json"
         path.write_text(json.dumps(self.config))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [BINARY, "--config", path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.directory, env=clean_environment(HOME=str(self.directory)))
+                cwd=self.directory, env=clean_environment(HOME=str(self.directory), **variables))
         wait_until(self.is_ready, "the service to become ready")
 
     def is_ready(self):

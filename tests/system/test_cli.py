@@ -2,6 +2,7 @@
 import hashlib
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -127,6 +128,17 @@ def test_a_request_from_elsewhere_does_not_get_the_operators_key(operators, prov
     reply = operators.post(route, question(route, model), headers={name: value})
     assert_error(reply, route, 403, "open_not_allowed")
     assert provider.hits(model) == 0
+
+
+def test_a_unix_socket_is_out_of_a_web_pages_reach(launch, tmp_path):
+    path = tmp_path / "u.sock"
+    launch({**OPERATORS_KEY, "listen": ["127.0.0.1:PORT", f"unix:{path}"]})
+    body = json.dumps(question(CHAT, unique("local")))
+    command = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-d", body,
+               "-H", "Content-Type: application/json", "-H", "Host: app.example", "--unix-socket", path]
+    assert subprocess.check_output([*command, "http://x" + CHAT]) == b"200"
+    forwarded = [*command, "-H", "X-Forwarded-For: 203.0.113.9", "http://x" + CHAT]
+    assert subprocess.check_output(forwarded) == b"403"  # a proxy speaks for somebody else
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1234", "[::1]:8080"])

@@ -4,8 +4,8 @@ import json
 import pytest
 
 from support import (CHAT, MESSAGES, PROVIDER_ROUTES, RESPONSES, ROUTES, SIMPLE, SIMPLE_MODEL,
-                     assert_answer, assert_error, in_background, question, raw_post, sent_body,
-                     sent_headers, unique, wait_until)
+                     assert_answer, assert_error, in_background, leave, question, raw_post,
+                     sent_body, sent_headers, unique, wait_until)
 
 
 @pytest.mark.parametrize("route", PROVIDER_ROUTES)
@@ -208,13 +208,6 @@ def test_identical_calls_without_a_key_are_calls_of_their_own(service, provider)
     for waiter in waiting:
         assert_answer(waiter.result())
     assert provider.hits(model) == 3
-
-
-def leave(service, provider, route, body, *lines):
-    """Sends a request and disconnects when the provider has begun to answer it."""
-    with service.connect() as connection:
-        connection.send(raw_post(route, body, "1.1", *lines))
-        provider.wait_for(body["model"])
 
 
 def test_a_keyed_call_goes_on_when_its_client_leaves(service, provider):

@@ -5,43 +5,17 @@ UNSTREAM_CORPUS names a directory with streams/ and ideal/, those of that corpus
 import json
 import math
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from support import (CHAT, MESSAGES, RESPONSES, ROOT, UPSTREAMS, clean_environment, question, unique)
+from support import CHAT, MESSAGES, RESPONSES, ROOT, SDK_OF, UPSTREAMS, question, unique
 
-HERE = Path(__file__).parent / "sdk"
-NODE = HERE / "node_modules/.bin/node"
-SDK_OF = {CHAT: ("openai", "chat", "/v1"), RESPONSES: ("openai", "responses", "/v1"),
-          MESSAGES: ("anthropic", "messages", "")}
 FOLDERS = {"openai-chat": CHAT, "openai-responses": RESPONSES, "anthropic-messages": MESSAGES,
            "chat": CHAT, "responses": RESPONSES, "messages": MESSAGES}
 ADDED_BY_THE_SDK = {"_request_id", "output_text", "output_parsed", "parsed", "parsed_output",
                     "parsed_arguments"}
 CONFIG = {"upstreams": {name: {"attempts_max": 1} for name in ("chat", "responses", "messages")}}
-
-
-@pytest.fixture(scope="session")
-def sdk():
-    """Runs jobs with the official SDK of a route: sdk(service, route, jobs) -> results."""
-    if not NODE.exists():
-        if not shutil.which("npm"):
-            pytest.skip("npm is needed for the official SDKs")
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, timeout=300)
-
-    def run(service, route, jobs):
-        name, method, path = SDK_OF[route]
-        order = {"sdk": name, "url": service.url + path,
-                 "jobs": [{"method": method + job.pop("how", ""), **job} for job in map(dict, jobs)]}
-        done = subprocess.run([NODE, HERE / "jobs.mjs"], input=json.dumps(order), text=True,
-                              capture_output=True, timeout=180, env=clean_environment())
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
 
 
 def recordings(route):

@@ -104,6 +104,19 @@ TEST(assemble, an_event_over_event_bytes_max_is_too_large)
                      "{\"kind\":\"answer_too_large\",\"error\":null}");
 }
 
+TEST(assemble, blanks_before_plain_json_are_limited_however_they_are_cut)
+{
+    struct assemble_params params = fixture_params(API_CHAT);
+    BUF(text, 4096);
+    buf_printf(&text, "%*s{}", 80, "");
+    params.event_bytes_max = 64; /* and a line may have 16 more */
+    assert_assembles(&params, buf_span(&text), "{\"kind\":\"upstream_error\",\"error\":{}}");
+    buf_clear(&text);
+    buf_printf(&text, "%*s{}", 81, "");
+    assert_assembles(&params, buf_span(&text),
+                     "{\"kind\":\"answer_too_large\",\"error\":null}");
+}
+
 TEST(assemble, a_plain_body_is_limited_by_answer_bytes_max)
 {
     struct assemble_params params = fixture_params(API_CHAT);

@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include "base/rc.h"
 #include "core/config_address.h"
 
 static bool is_local(const char *text)
@@ -77,49 +78,147 @@ TEST(config_address, loopback_is_this_machine_and_nothing_else)
 
 TEST(config_address, an_authority_may_leave_out_its_port)
 {
-    assert_span_equal(host_of_authority(SPAN("a.example")), "a.example");
-    assert_span_equal(host_of_authority(SPAN("a.example.:80")), "a.example");
-    assert_span_equal(host_of_authority(SPAN("[::1]")), "::1");
-    assert_span_equal(host_of_authority(SPAN("[::1]:80")), "::1");
-    assert_null(host_of_authority(SPAN("")).p);
-    assert_null(host_of_authority(SPAN("a b")).p);
-    assert_null(host_of_authority(SPAN("a:b")).p);
-    assert_null(host_of_authority(SPAN("user@localhost")).p);
+    static const struct {
+        const char *text, *host;
+        uint16_t port;
+    } fine[] = {{"a.example", "a.example", 7},
+                {"a.example.:80", "a.example", 80},
+                {"[::1]", "::1", 7},
+                {"[::1]:1", "::1", 1},
+                {"a.example:", "a.example", 7},
+                {"10.1.2.3:65535", "10.1.2.3", 65535}};
+    static const char *const wrong[] = {"",    "a b",     "a:b",  "user@localhost",
+                                        "a:0", "a:65536", "[::1", "[::1]x",
+                                        "[]",  "[a]",     "::1"};
+    for (size_t i = 0; i < COUNT_OF(fine); i++) {
+        struct span host;
+        uint16_t port = 7;
+        assert_null(authority_parse(span_of(fine[i].text), &host, &port));
+        assert_span_equal(host, fine[i].host);
+        assert_int_equal(port, fine[i].port);
+    }
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        struct span host = SPAN("untouched");
+        uint16_t port = 7;
+        assert_non_null(authority_parse(span_of(wrong[i]), &host, &port));
+        assert_span_equal(host, "untouched");
+        assert_int_equal(port, 7);
+    }
 }
 
-TEST(config_address, a_url_loses_its_final_slashes)
+TEST(config_address, an_address_lies_in_networks)
+{
+    static const struct {
+        const char *host, *network;
+        bool inside;
+    } cases[] = {{"10.1.2.3", "10.1.2.3", true},
+                 {"10.1.2.33", "10.1.2.3", false},
+                 {"10.255.255.255", "10.0.0.0/8", true},
+                 {"11.0.0.0", "10.0.0.0/8", false},
+                 {"192.168.7.255", "192.168.4.0/22", true},
+                 {"192.168.8.0", "192.168.4.0/22", false},
+                 {"8.8.8.8", "0.0.0.0/0", true},
+                 {"10.1.2.3", "10.1.2.3/32", true},
+                 {"10.1.2.3", "10.1.2.3/33", false},
+                 {"10.1.2.3", "10.1.2.3/", false},
+                 {"10.1.2.3", "10.1.2/24", false},
+                 {"2001:db8:1::5", "2001:db8::/32", true},
+                 {"2001:db8::5", "2001:db8:0::5", true},
+                 {"::1", "::1/129", false},
+                 {"8.8.8.8", "::/0", false},
+                 {"a.example", "0.0.0.0/0", false},
+                 {"", "0.0.0.0/0", false},
+                 {"10.1.2.3", "", false}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        assert_int_equal(host_in_network(span_of(cases[i].host), span_of(cases[i].network)),
+                         cases[i].inside);
+    assert_true(host_is_ip(SPAN("10.1.2.3")));
+    assert_true(host_is_ip(SPAN("::1")));
+    assert_false(host_is_ip(SPAN("10.1.2.3.example")));
+}
+
+TEST(config_address, a_url_is_taken_apart)
 {
     struct url url;
-    assert_null(url_parse(SPAN("https://api.example/v1//"), &url));
+    assert_null(url_parse(SPAN("https://user:p@ss@[2001:db8::1]:65535/a@b?c"), &url));
+    assert_span_equal(url.scheme, "https");
     assert_true(url.is_https);
-    assert_span_equal(url.authority, "api.example");
+    assert_span_equal(url.user, "user:p@ss");
+    assert_span_equal(url.host, "2001:db8::1");
+    assert_int_equal(url.port, 65535);
+    assert_span_equal(url.path, "/a@b?c");
+    assert_null(url_parse(SPAN("proxy.example:3128"), &url));
+    assert_null(url.scheme.p);
+    assert_null(url.user.p);
+    assert_span_equal(url.host, "proxy.example");
+    assert_int_equal(url.port, 3128);
+    assert_span_equal(url.path, "");
+    assert_null(url_parse(SPAN("user:pass@proxy"), &url));
+    assert_null(url.scheme.p);
+    assert_span_equal(url.user, "user:pass");
+    assert_null(url_parse(SPAN("HTTPS://a?x=//y"), &url));
+    assert_true(url.is_https);
+    assert_span_equal(url.host, "a");
+    assert_int_equal(url.port, 443);
+    assert_span_equal(url.path, "?x=//y");
+    assert_null(url_parse(SPAN("socks5h://a./"), &url));
+    assert_false(url.is_https);
+    assert_span_equal(url.host, "a");
+    assert_int_equal(url.port, 80);
+}
+
+TEST(config_address, what_is_no_url_is_refused)
+{
+    struct url url;
+    static const struct span urls[] = {SPAN(""),
+                                       SPAN_ABSENT,
+                                       SPAN("http://"),
+                                       SPAN("http:///path"),
+                                       SPAN("http://a:0/"),
+                                       SPAN("http://a:65536/"),
+                                       SPAN("http://a:8o/"),
+                                       SPAN("http://[::1/"),
+                                       SPAN("http://[::1]x/"),
+                                       SPAN("http://[]/"),
+                                       SPAN("http://a\0b/"),
+                                       SPAN("http://a@")};
+    for (size_t i = 0; i < COUNT_OF(urls); i++)
+        assert_non_null(url_parse(urls[i], &url));
+}
+
+TEST(config_address, a_base_url_loses_its_final_slashes)
+{
+    struct url url;
+    assert_null(base_url_parse(SPAN("https://api.example/v1//"), &url));
+    assert_true(url.is_https);
     assert_span_equal(url.host, "api.example");
     assert_int_equal(url.port, 443);
     assert_span_equal(url.path, "/v1");
-    assert_null(url_parse(SPAN("http://[::1]:8000"), &url));
+    assert_null(base_url_parse(SPAN("HTTP://[::1]:8000"), &url));
     assert_false(url.is_https);
     assert_span_equal(url.host, "::1");
     assert_int_equal(url.port, 8000);
     assert_span_equal(url.path, "");
-    assert_null(url_parse(SPAN("http://a/"), &url));
+    assert_null(base_url_parse(SPAN("http://a/"), &url));
     assert_int_equal(url.port, 80);
     assert_span_equal(url.path, "");
 }
 
-TEST(config_address, a_url_that_is_none_is_told)
+TEST(config_address, a_base_url_that_is_none_is_told)
 {
     struct url url;
-    assert_string_equal(url_parse(SPAN("a.example/v1"), &url),
+    assert_string_equal(base_url_parse(SPAN("a.example/v1"), &url),
                         "must begin with https:// or http://");
-    assert_string_equal(url_parse(SPAN("https://a/v1?x=1"), &url),
+    assert_string_equal(base_url_parse(SPAN("https://a/v1?x=1"), &url),
                         "must end with its path: no ? and no #");
-    assert_string_equal(url_parse(SPAN("https://u:p@a/v1"), &url),
+    assert_string_equal(base_url_parse(SPAN("https://u:p@a/v1"), &url),
                         "must not hold a user or a password; use api_key or headers");
-    assert_string_equal(url_parse(SPAN("https://a b/"), &url),
+    assert_string_equal(base_url_parse(SPAN("https://a b/"), &url),
                         "has a character that no URL has");
-    assert_string_equal(url_parse(SPAN("https://\xC3\xA4/"), &url),
+    assert_string_equal(base_url_parse(SPAN("https://\xC3\xA4/"), &url),
                         "has a character that no URL has");
-    assert_string_equal(url_parse(SPAN("https:///v1"), &url), "has no valid host");
-    assert_string_equal(url_parse(SPAN("https://a:0/v1"), &url),
+    assert_string_equal(base_url_parse(SPAN("https:///v1"), &url),
+                        "has no valid host; write an address or a name, such as 127.0.0.1");
+    assert_string_equal(base_url_parse(SPAN("https://a:0/v1"), &url),
                         "has a port that is not from 1 to 65535");
 }

@@ -203,11 +203,14 @@ TEST(config_check, headers_that_belong_to_unstream_are_refused)
     assert_refused(
         &f,
         "{\"upstreams\": {\"openai\": {\"provider\": \"openai\", \"headers\": "
-        "{\"Content-Length\": \"5\", \"a b\": \"c\", \"X-Ok\": \"1\"}, \"pass_headers\": "
+        "{\"Content-Length\": \"5\", \"Accept\": \"*/*\", \"a b\": \"c\", \"X-Ok\": \"1\"}, "
+        "\"pass_headers\": "
         "[\"Cookie\", \"idempotency-key\", \"X-Stainless-Lang\", \"authorization\", "
         "\"x-title\"]}}}",
         "unstream.json: upstreams.openai.headers: \"Content-Length\" is a header that only "
         "unstream itself may set; remove it\n"
+        "unstream.json: upstreams.openai.headers: \"Accept\" is a header that only unstream "
+        "itself may set; remove it\n"
         "unstream.json: upstreams.openai.headers: \"a b\" is no header name\n"
         "unstream.json: upstreams.openai.pass_headers[0]: a credential is passed on only where "
         "api_key is not set, and then by itself; remove it\n"
@@ -224,13 +227,20 @@ TEST(config_check, a_key_with_blanks_and_a_proxy_that_is_no_url_are_refused)
     FIXTURE(f);
     assert_refused(&f,
                    "{\"upstreams\": {\"openai\": {\"provider\": \"openai\", \"api_key\": "
-                   "\"sk 1\", \"proxy\": \"socks5://p\", \"backoff_base_s\": 2, "
+                   "\"sk 1\", \"proxy\": \"ftp://p\", \"backoff_base_s\": 2, "
                    "\"backoff_max_s\": 1}}}",
                    "unstream.json: upstreams.openai.backoff_base_s: is over backoff_max_s\n"
                    "unstream.json: upstreams.openai.api_key: must be printable ASCII without "
                    "blanks\n"
-                   "unstream.json: upstreams.openai.proxy: must be the http:// or https:// URL "
-                   "of a proxy, or \"\" for none\n");
+                   "unstream.json: upstreams.openai.proxy: must be the URL of a proxy for "
+                   "openai, such as http://127.0.0.1:3128, or empty\n");
+    assert_refused(&f,
+                   "{\"upstreams\": {\"openai\": {\"provider\": \"openai\", \"base_url\": "
+                   "\"x\", \"proxy\": \"http//p\"}}}",
+                   "unstream.json: upstreams.openai.base_url: must begin with https:// or "
+                   "http://\n"
+                   "unstream.json: upstreams.openai.proxy: must be the URL of a proxy for "
+                   "openai, such as http://127.0.0.1:3128, or empty\n");
     assert_int_equal(fixture_load_file(&f, "{\"upstreams\": {\"openai\": {\"proxy\": \"\"}}}"),
                      OK);
     assert_non_null(f.config->upstreams[0].proxy.p);
@@ -332,17 +342,13 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "\"limits\": {\"memory_bytes_max\": 1048576, \"queue_max\": 1, \"queue_s\": 0.25, "
         "\"store_bytes_max\": 1048576, \"store_free_bytes_min\": 0}}",
         "unstream.json: idempotency.result_url_ttl_s: " NOT_YET "result_url_ttl_s 1\n"
-        "unstream.json: idempotency.orphan_grace_s: " NOT_YET "orphan_grace_s 1\n"
-        "unstream.json: idempotency.adopt_window_s: " NOT_YET "adopt_window_s 1\n"
         "unstream.json: idempotency.on_interrupted: " NOT_YET "on_interrupted \"fail\"\n"
-        "unstream.json: idempotency.on_store_error: " NOT_YET "on_store_error \"memory\"\n"
         "unstream.json: limits.memory_bytes_max: " NOT_YET "memory_bytes_max 1048576\n"
         "unstream.json: limits.queue_max: " NOT_YET "queue_max 1\n"
         "unstream.json: limits.queue_s: " NOT_YET "queue_s 0.25\n"
         "unstream.json: limits.store_free_bytes_min: " NOT_YET "store_free_bytes_min 0\n"
         "unstream.json: clients[0].flights_max: " NOT_YET "flights_max 5\n"
         "unstream.json: clients[0].requests_per_minute: " NOT_YET "requests_per_minute 6\n"
-        "unstream.json: clients[0].store: " NOT_YET "store \"memory\"\n"
         "unstream.json: routes.\"/v1/messages\".fallback: " NOT_YET "fallback \"anthropic\"\n"
         "unstream.json: routes.\"/v1/messages\".edge: " NOT_YET "edge \"redirect\"\n"
         "unstream.json: routes.\"/v1/messages\".hold_s: " NOT_YET "hold_s 20\n"
@@ -351,9 +357,7 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "unstream.json: routes.\"/v1/messages\".beat_s: " NOT_YET "beat_s 2\n"
         "unstream.json: routes.\"/v1/messages\".hops_max: " NOT_YET "hops_max 5\n"
         "unstream.json: routes.\"/v1/messages\".conflict_status: " NOT_YET
-        "conflict_status 409\n"
-        "unstream.json: routes.\"/v1/messages\".adopt: " NOT_YET "adopt \"any\"\n"
-        "unstream.json: routes.\"/v1/messages\".store: " NOT_YET "store \"memory\"\n");
+        "conflict_status 409\n");
     const struct config_route *route = &f.config->routes[API_MESSAGES];
     assert_int_equal(route->edge, EDGE_REDIRECT);
     assert_int_equal(route->hold_ms, 20000);

@@ -51,7 +51,7 @@ TEST(config_command, check_tells_how_every_upstream_is_reached)
                         "  base URL     https://api.openai.com/v1\n"
                         "  provider     openai\n"
                         "  credential   configured, sent as Authorization: Bearer\n"
-                        "  proxy        proxy:3128 (HTTPS_PROXY)\n"
+                        "  proxy        http://proxy:3128 (HTTPS_PROXY)\n"
                         "  authorities  /ca.pem (SSL_CERT_FILE)\n"
                         "  routes       /v1/chat/completions /v1/responses /api/llm\n"
                         "upstream anthropic\n"

@@ -162,6 +162,15 @@ TEST(framing, a_target_is_split_into_path_and_query)
         assert_string_equal(split(refused[i]), "refused");
 }
 
+TEST(framing, an_absolute_target_without_an_authority_is_refused)
+{
+    const struct header empty[] = {{SPAN("Host"), SPAN("")}};
+    const struct headers no_host = {NULL, 0}, empty_host = {empty, 1};
+    struct span path, query;
+    assert_false(framing_split_target(SPAN("http:///a"), &no_host, &path, &query));
+    assert_false(framing_split_target(SPAN("http:///a"), &empty_host, &path, &query));
+}
+
 /* "GET / HTTP/1.1", then "name:value" lines; '~' stands for NUL.  The parts are found at the
  * places given by their text, in order. */
 static bool whole(const char *text, size_t header_count, const char *const *fields)

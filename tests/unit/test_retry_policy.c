@@ -128,6 +128,13 @@ TEST(retry_policy, an_exhausted_quota_does_not_pass)
     assert_int_equal(decide(with_body(refused(429), rate), 1, 0).verdict, RETRY_LATER);
 }
 
+TEST(retry_policy, an_error_body_may_begin_with_white_space)
+{
+    const char *quota =
+        "\r\n {\"error\":{\"message\":\"m\",\"code\":\"insufficient_quota\"}}\n";
+    assert_int_equal(decide(with_body(refused(429), quota), 1, 0).verdict, RETRY_FINAL);
+}
+
 TEST(retry_policy, attempts_end_at_the_maximum)
 {
     assert_int_equal(decide(refused(500), 2, 0).verdict, RETRY_LATER);

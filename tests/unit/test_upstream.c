@@ -174,6 +174,7 @@ TEST(upstream, a_request_on_a_dead_connection_is_not_sent_again_in_silence)
     pause_ms(50);
     try_run(&try, bench);
     assert_end(&try, ATTEMPT_CONNECTION_LOST);
+    assert_cause(&try, "The connection, used before, was closed");
     assert_true(try.outcome.request_sent);
     assert_int_equal(bench->provider->requests, 2);
     assert_int_equal(bench->provider->accepted, 1);
@@ -252,6 +253,13 @@ static void leaves_a_chunked_body_after_the_finish_reason(struct peer *peer)
                               "FFFF\r\n" HELLO STOP);
 }
 
+static void leaves_a_chunked_body_inside(struct peer *peer)
+{
+    if (peer_read_request(peer))
+        (void)peer_send(peer, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                              "FFFF\r\n" HELLO);
+}
+
 static void leaves_after_the_terminal_event(struct peer *peer)
 {
     if (peer_read_request(peer))
@@ -267,6 +275,29 @@ TEST(upstream, a_cut_is_judged_by_where_it_is)
     assert_script_ends(leaves_after_the_finish_reason, ATTEMPT_ANSWERED);
     assert_script_ends(leaves_a_chunked_body_after_the_finish_reason, ATTEMPT_ANSWERED);
     assert_script_ends(leaves_after_the_terminal_event, ATTEMPT_ANSWERED);
+}
+
+TEST(upstream, a_cut_comes_with_its_cause_unless_the_answer_was_whole)
+{
+    static const struct {
+        void (*script)(struct peer *peer);
+        const char *cause;
+    } cuts[] = {
+        {leaves_before_the_head, "Server returned nothing (no headers, no data)"},
+        {leaves_a_chunked_body_inside, "Transferred a partial file"},
+        {leaves_a_chunked_body_after_the_finish_reason, NULL},
+    };
+    for (size_t i = 0; i < COUNT_OF(cuts); i++) {
+        struct bench *bench = bench_new(cuts[i].script);
+        struct try try;
+        try_run(&try, bench);
+        if (cuts[i].cause)
+            assert_cause(&try, cuts[i].cause);
+        else
+            assert_null(try.outcome.cause);
+        try_done(&try);
+        bench_free(bench);
+    }
 }
 
 static void resets_without_reading(struct peer *peer)

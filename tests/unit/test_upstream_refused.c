@@ -27,6 +27,7 @@ TEST(upstream_refused, an_error_status_keeps_its_body_and_the_headers_worth_keep
     try_run(&try, bench);
     assert_end(&try, ATTEMPT_REFUSED);
     assert_int_equal(try.outcome.status, 429);
+    assert_null(try.outcome.cause);
     assert_span_equal(blob_span(try.outcome.body), "{\"error\":\"slow\"");
     struct headers headers = outcome_headers(&try);
     assert_int_equal(headers.count, 7);
@@ -183,6 +184,7 @@ TEST(upstream_refused, a_refused_connection_is_told_as_such)
     struct try try;
     try_run(&try, bench);
     assert_end(&try, ATTEMPT_CONNECT_FAILED);
+    assert_cause(&try, "Couldn't connect to server");
     assert_int_equal(try.outcome.status, 0);
     assert_false(try.outcome.request_sent);
     assert_int_equal(try.outcome.first_event_ms, -1);
@@ -216,6 +218,7 @@ TEST(upstream_refused, one_lookup_of_a_host_that_does_not_resolve_fails_all_that
     for (size_t i = 0; i < TRIES; i++) {
         try_wait(&tries[i], bench);
         assert_end(&tries[i], ATTEMPT_DNS_FAILED);
+        assert_cause(&tries[i], "Couldn't resolve host name");
         assert_false(tries[i].outcome.request_sent);
         try_done(&tries[i]);
     }
@@ -270,6 +273,8 @@ TEST(upstream_refused, tls_to_a_plain_port_fails_to_connect)
         try_start(&try, bench);
         try_wait(&try, bench);
         assert_end(&try, ATTEMPT_CONNECT_FAILED);
+        assert_cause(&try, scripts[i] == says_nothing ? "The connect timeout was reached"
+                                                      : "SSL connect error");
         assert_false(try.outcome.request_sent);
         try_done(&try);
         bench_free(bench);
@@ -290,6 +295,18 @@ TEST(upstream_refused, a_proxy_is_asked_for_the_whole_url)
     assert_end(&try, ATTEMPT_ANSWERED);
     assert_true(span_starts(span_of(bench->provider->request),
                             "POST http://provider.invalid/v1/chat/completions HTTP/1.1\r\n"));
+    try_done(&try);
+    bench_free(bench);
+}
+
+TEST(upstream_refused, the_environment_names_no_proxy_here)
+{
+    struct bench *bench = bench_new(answers);
+    struct try try;
+    assert_int_equal(setenv("http_proxy", "http://127.0.0.1:1", 1), 0);
+    try_run(&try, bench);
+    assert_int_equal(unsetenv("http_proxy"), 0);
+    assert_end(&try, ATTEMPT_ANSWERED);
     try_done(&try);
     bench_free(bench);
 }

@@ -330,6 +330,13 @@ static inline void assert_end(const struct try *try, enum attempt_end end)
     assert_string_equal(attempt_end_name(try->outcome.end), attempt_end_name(end));
 }
 
+/* The outcome says why there was no connection, or why it broke. */
+static inline void assert_cause(const struct try *try, const char *cause)
+{
+    assert_non_null(try->outcome.cause);
+    assert_string_equal(try->outcome.cause, cause);
+}
+
 static inline void assert_body_has(const struct try *try, const char *text)
 {
     struct span body = blob_span(try->outcome.body);

@@ -1,5 +1,5 @@
 // Runs a list of jobs with one official SDK, unmodified, and prints what each came to.
-// stdin:  {"sdk": "openai" | "anthropic", "url": base URL, "jobs": [{"method", "body", "headers", "client"}]}
+// stdin:  {"sdk": "openai" | "anthropic", "url": base URL, "parallel": how many at once, "jobs": [{"method", "body", "headers", "client"}]}
 //         a method "chat.stream" lets the SDK itself stream and assemble
 // stdout: [{"ok": object, "headers"} | {"error": {"class", "status", "message", "code", "headers"}}]
 import { text } from "node:stream/consumers";
@@ -20,9 +20,7 @@ const METHODS = {
   responses: (client, ...call) => client.responses.create(...call),
   messages: (client, ...call) => client.messages.create(...call),
 };
-const PARALLEL = 4;
-
-const { sdk, url, jobs } = JSON.parse(await text(process.stdin));
+const { sdk, url, parallel, jobs } = JSON.parse(await text(process.stdin));
 
 async function run({ method, body, headers = {}, client = {} }) {
   const made = CLIENTS[sdk]({ baseURL: url, maxRetries: 0, timeout: 120_000, ...client });
@@ -46,7 +44,7 @@ async function run({ method, body, headers = {}, client = {} }) {
 const results = new Array(jobs.length);
 const queue = jobs.entries();
 await Promise.all(
-  Array.from({ length: PARALLEL }, async () => {
+  Array.from({ length: parallel }, async () => {
     for (const [index, job] of queue) results[index] = await run(job);
   }),
 );

@@ -1,0 +1,258 @@
+/* Requests: what a front hands over is checked and becomes a waiter of a flight. */
+#include "app/engine_internal.h"
+
+#include "app/clock.h"
+#include "app/probes.h"
+
+#include <string.h>
+
+static void start_flight(struct waiter *waiter)
+{
+    struct engine_flight *run;
+    int64_t wait_ms = waiter->intake->wait_ms;
+    if (engine_flight_new(waiter->engine, waiter->intake, waiter->id, &run) != OK) {
+        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        return;
+    }
+    waiter->intake = NULL; /* the flight owns it now */
+    waiter->started_flight = true;
+    if (engine_wait_for(waiter, run, wait_ms) != OK) {
+        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_flight_discard(run);
+        return;
+    }
+    engine_flight_start(run);
+}
+
+/* Until a provider is known to refuse stream_options it gets them. */
+static bool knows_stream_options(const void *memory, const struct config_upstream *upstream)
+{
+    const struct engine *engine = memory;
+    size_t i = (size_t)(upstream - engine->config->upstreams);
+    return engine_now_ms(engine) >= engine->upstreams[i].usage_refused_until_ms;
+}
+
+static struct intake_context intake_context(const struct engine *engine,
+                                            const struct http_request *request)
+{
+    return (struct intake_context){
+        .config = engine->config,
+        .salt = {(const char *)engine->store->salt, sizeof engine->store->salt},
+        .boot_id = span_of(engine->boot_id),
+        .unix_listener = http_request_is_unix(request),
+        .knows_stream_options = knows_stream_options,
+        .memory = engine,
+    };
+}
+
+/* The refusal of an intake, or of memory, as a reply. */
+static void refuse_intake(struct waiter *waiter, enum rc rc,
+                          const struct intake_refusal *refusal)
+{
+    if (rc != E_INVALID) {
+        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        return;
+    }
+    engine_refuse_method(waiter, refusal->error, refusal->detail, refusal->allow);
+}
+
+static struct waiter *waiter_new(struct engine *engine, struct http_request *request)
+{
+    const struct http_head *head = http_request_head(request);
+    struct waiter *waiter = arena_alloc(http_request_arena(request), sizeof *waiter);
+    if (!waiter)
+        return NULL;
+    enum api api;
+    waiter->engine = engine;
+    waiter->request = request;
+    waiter->route = api_from_route(head->path, &api) ? api_route(api) : "other";
+    waiter->shape = api_from_route(head->path, &api) ? api_error_shape(api) : SHAPE_PROBLEM;
+    waiter->first_event_ms = waiter->generation_ms = -1;
+    list_init(&waiter->link);
+    for (size_t i = 0; i < sizeof waiter->id.bytes; i += sizeof(uint64_t)) {
+        uint64_t dice = clock_dice();
+        memcpy(waiter->id.bytes + i, &dice, sizeof dice);
+    }
+    flight_id_text(waiter->id, waiter->id_text);
+    http_request_set_tag(request, waiter);
+    engine->open_requests++;
+    return waiter;
+}
+
+/* Out of memory before anything is known of the request. */
+static void refuse_bare(struct http_request *request)
+{
+    http_request_reply(request, &(struct http_reply){.status = 503, .close = true});
+}
+
+static void on_head(void *context, struct http_request *request)
+{
+    struct engine *engine = context;
+    struct waiter *waiter = waiter_new(engine, request);
+    if (!waiter) {
+        refuse_bare(request);
+        return;
+    }
+    if (probes_reply(request, engine_is_ready(engine), waiter->id_text, &waiter->status))
+        return;
+    struct intake_context intake = intake_context(engine, request);
+    struct intake_refusal refusal = {0};
+    waiter->intake = intake_new(&intake);
+    enum rc rc = waiter->intake ? intake_head(waiter->intake, &intake,
+                                              http_request_head(request), &refusal)
+                                : E_NOMEM;
+    if (rc != OK)
+        refuse_intake(waiter, rc, &refusal);
+}
+
+/* The flight that this request is to wait for, a running or a new one; or a reply at once. */
+static void find_flight(struct waiter *waiter)
+{
+    const struct intake *intake = waiter->intake;
+    if (intake->keyed) {
+        struct engine_flight *running = map_get(&waiter->engine->keys, intake->key.bytes);
+        if (running)
+            engine_join(waiter, running);
+        else if (!engine_replay(waiter))
+            start_flight(waiter);
+        return;
+    }
+    waiter->has_kin = intake->adoption.adopt != ADOPT_OFF;
+    waiter->kin = engine_kin_id(intake);
+    if (!engine_adopt(waiter))
+        start_flight(waiter);
+}
+
+static void on_request(void *context, struct http_request *request)
+{
+    struct engine *engine = context;
+    struct waiter *waiter = http_request_tag(request);
+    struct intake_context intake = intake_context(engine, request);
+    struct intake_refusal refusal = {0};
+    enum rc rc = intake_body(waiter->intake, &intake, http_request_head(request),
+                             http_request_body(request), &refusal);
+    if (rc != OK) {
+        refuse_intake(waiter, rc, &refusal);
+        return;
+    }
+    if (waiter->intake->client)
+        waiter->client = waiter->intake->client->name;
+    waiter->model = arena_copy(http_request_arena(request), waiter->intake->model);
+    http_request_drop_body(request);
+    find_flight(waiter);
+}
+
+static enum http_error error_of_problem(enum front_problem problem)
+{
+    switch (problem) {
+    case FRONT_BAD_FRAMING:
+    case FRONT_BAD_HEADER:
+    case FRONT_NO_HOST:
+        return HTTP_ERROR_BAD_FRAMING;
+    case FRONT_BAD_TRANSFER_ENCODING:
+        return HTTP_ERROR_TRANSFER_ENCODING;
+    case FRONT_BAD_EXPECT:
+        return HTTP_ERROR_BAD_EXPECT;
+    case FRONT_BODY_TOO_LARGE:
+        return HTTP_ERROR_BODY_TOO_LARGE;
+    case FRONT_HEAD_TOO_LARGE:
+        return HTTP_ERROR_HEAD_TOO_LARGE;
+    case FRONT_TOO_SLOW:
+        return HTTP_ERROR_REQUEST_TIMEOUT;
+    case FRONT_NO_MEMORY:
+        break;
+    }
+    return HTTP_ERROR_OVERLOADED;
+}
+
+static void on_problem(void *context, struct http_request *request, enum front_problem problem)
+{
+    struct waiter *waiter = http_request_tag(request);
+    if (!waiter)
+        waiter = waiter_new(context, request);
+    if (waiter)
+        engine_refuse(waiter, error_of_problem(problem), front_problem_text(problem));
+    else
+        refuse_bare(request);
+}
+
+/* What may be a half-close only stays attached, and still gets its reply written. */
+static void on_left(void *context, struct http_request *request, bool broken)
+{
+    struct engine *engine = context;
+    struct waiter *waiter = http_request_tag(request);
+    (void)broken;
+    engine->counts.disconnects++;
+    if (!waiter || waiter->left)
+        return;
+    waiter->left = true;
+    if (!waiter->flight)
+        return;
+    waiter->flight->attending--;
+    engine_unattended(waiter->flight);
+}
+
+static void log_request(const struct waiter *waiter, bool delivered)
+{
+    const struct http_head *head = http_request_head(waiter->request);
+    int64_t now_ms = engine_now_ms(waiter->engine);
+    struct log_line line;
+    log_begin(&line, waiter->engine->log, LOG_LEVEL_INFO, "request");
+    log_text(&line, "flight", waiter->id_text);
+    log_span(&line, "client", waiter->client);
+    log_span(&line, "method", head->method);
+    log_text(&line, "route", waiter->route);
+    log_span(&line, "model", waiter->model);
+    log_int(&line, "status", waiter->status);
+    log_text(&line, "error", waiter->error_code);
+    if (waiter->source != SOURCE_NONE)
+        log_text(&line, "source", source_name(waiter->source));
+    if (waiter->attempts > 0) {
+        log_int(&line, "attempts", waiter->attempts);
+        log_int(&line, "first_event_ms", waiter->first_event_ms);
+        log_int(&line, "generation_ms", waiter->generation_ms);
+        log_int(&line, "output_tokens", waiter->output_tokens);
+    }
+    log_int(&line, "total_ms", now_ms - http_request_start_ms(waiter->request));
+    log_bool(&line, "delivered", delivered);
+    log_span(&line, "request_id", header_get(&head->headers, "x-request-id"));
+    log_span(&line, "traceparent", header_get(&head->headers, "traceparent"));
+    log_end(&line);
+}
+
+static void on_end(void *context, struct http_request *request, bool delivered)
+{
+    struct engine *engine = context;
+    struct waiter *waiter = http_request_tag(request);
+    if (!waiter)
+        return;
+    struct engine_flight *run = waiter->flight, *told = waiter->told;
+    engine_detach(waiter);
+    intake_free(waiter->intake);
+    waiter->intake = NULL;
+    unsigned digit = (unsigned)waiter->status / 100;
+    engine->counts.requests[digit < COUNT_OF(engine->counts.requests) ? digit : 0]++;
+    engine->counts.sources[waiter->source]++;
+    log_request(waiter, delivered);
+    http_request_set_tag(request, NULL);
+    engine->open_requests--;
+    if (run)
+        engine_unattended(run);
+    if (!told)
+        return;
+    told->telling--;
+    told->delivered |= delivered;
+    engine_settle(told);
+}
+
+struct http_handler engine_handler(struct engine *engine)
+{
+    return (struct http_handler){
+        .on_head = on_head,
+        .on_request = on_request,
+        .on_problem = on_problem,
+        .on_left = on_left,
+        .on_end = on_end,
+        .context = engine,
+    };
+}

@@ -1,0 +1,167 @@
+/* Waiters: how a request waits for a flight, and how it gets its reply. */
+#include "app/engine_internal.h"
+
+#include <string.h>
+
+/* How long a waiter stays past its deadline for a verdict that is being made durable. */
+enum { VERDICT_GRACE_MS = 5000 };
+
+/* ---- replies to waiters */
+
+void engine_detach(struct waiter *waiter)
+{
+    if (!waiter->flight)
+        return;
+    timers_stop(event_loop_timers(waiter->engine->loop), &waiter->deadline);
+    list_remove(&waiter->link);
+    waiter->flight->attending -= !waiter->left;
+    waiter->engine->waiter_count--;
+    waiter->flight = NULL;
+}
+
+void engine_refuse_method(struct waiter *waiter, enum http_error error, const char *detail,
+                          struct span allow)
+{
+    const struct http_error_info *info = http_error_info(error);
+    waiter->status = (int)info->status;
+    waiter->error_code = info->code;
+    waiter->engine->counts.refused++;
+    if (adoption_invites_retry(waiter->status, info->retry))
+        engine_note_invitation(waiter);
+    reply_error(waiter->request, waiter->shape, error, detail, waiter->id_text, allow);
+}
+
+void engine_refuse(struct waiter *waiter, enum http_error error, const char *detail)
+{
+    engine_refuse_method(waiter, error, detail, SPAN_ABSENT);
+}
+
+static void note_for_log(struct waiter *waiter, const struct engine_flight *run)
+{
+    const struct attempt_outcome *outcome = &run->outcome;
+    waiter->status = run->answer.status;
+    waiter->attempts = run->flight.attempts;
+    waiter->first_event_ms = run->first_event_ms;
+    waiter->generation_ms = run->first_call_ms < 0 ? -1 : run->end_ms - run->first_call_ms;
+    waiter->output_tokens = (int64_t)outcome->progress.output_tokens;
+    if (run->flight.verdict.body == VERDICT_OWN_ERROR)
+        waiter->error_code = http_error_info(run->flight.verdict.error)->code;
+    memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
+}
+
+/* Where this waiter's answer came from. */
+static enum source source_of(const struct waiter *waiter, const struct engine_flight *run)
+{
+    if (waiter->adopted)
+        return SOURCE_ADOPTED;
+    bool joined = !waiter->started_flight && run->source == SOURCE_EXECUTED;
+    return joined ? SOURCE_JOINED : run->source;
+}
+
+/* What is stored and not a 200 is a paid failure, which a retry would only get again. */
+static enum http_error_retry retry_advice(const struct engine_flight *run)
+{
+    bool stored = run->flight.verdict.body == VERDICT_STORED;
+    return stored && run->answer.error_code.p ? HTTP_ERROR_RETRY_NO : run->flight.verdict.retry;
+}
+
+void engine_answer(struct waiter *waiter, struct engine_flight *run)
+{
+    bool called = run->flight.attempts > 0;
+    waiter->source = source_of(waiter, run);
+    note_for_log(waiter, run);
+    const struct reply_timing timing = {
+        .queue_ms = called ? run->first_call_ms - run->start_ms : 0,
+        .first_event_ms = run->first_event_ms,
+        .generation_ms = waiter->generation_ms,
+        .attempts = run->flight.attempts,
+    };
+    const struct reply reply = {
+        .answer = run->answer,
+        .flight_id = run->id_text,
+        .provider = run->intake->upstream->provider,
+        .source = waiter->source,
+        .retry = retry_advice(run),
+        .retry_after_s = run->flight.verdict.retry_after_s,
+        .timing = called ? &timing : NULL,
+        .upstream = called && !run->is_over ? &run->outcome : NULL,
+    };
+    if (adoption_invites_retry(run->answer.status, reply.retry))
+        engine_note_invitation(waiter);
+    reply_send(waiter->request, &reply);
+    if (!engine_keeps(run) || waiter->left)
+        return;
+    waiter->told = run;
+    run->telling++;
+}
+
+void engine_answer_waiters(struct engine_flight *run)
+{
+    struct list *link;
+    while (!list_is_empty(&run->waiters)) {
+        link = run->waiters.next;
+        struct waiter *waiter = CONTAINER_OF(link, struct waiter, link);
+        engine_detach(waiter);
+        if (run->answer.body)
+            engine_answer(waiter, run);
+        else
+            engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+    }
+}
+
+/* This request's time is over, its flight perhaps not. */
+static void on_waiter_deadline(struct timer *timer)
+{
+    struct waiter *waiter = CONTAINER_OF(timer, struct waiter, deadline);
+    struct engine_flight *run = waiter->flight;
+    struct timers *timers = event_loop_timers(waiter->engine->loop);
+    int64_t now_ms = engine_now_ms(waiter->engine);
+    bool goes_on = run->flight.params.deadline_ms > now_ms ||
+                   (run->flight.params.may_outlive && run->flight.output_began);
+    bool waited_for_verdict = now_ms >= waiter->deadline_ms + VERDICT_GRACE_MS;
+    if (!goes_on && !waited_for_verdict &&
+        timers_start(timers, timer, waiter->deadline_ms + VERDICT_GRACE_MS) == OK)
+        return; /* the flight ends at this moment too, and its verdict says more */
+    memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
+    engine_detach(waiter);
+    engine_refuse(waiter, HTTP_ERROR_DEADLINE_RUNNING, NULL);
+    engine_unattended(run);
+}
+
+enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run, int64_t wait_ms)
+{
+    struct timers *timers = event_loop_timers(waiter->engine->loop);
+    waiter->deadline_ms = engine_now_ms(waiter->engine) + wait_ms;
+    waiter->deadline.run = on_waiter_deadline;
+    enum rc rc = timers_start(timers, &waiter->deadline, waiter->deadline_ms);
+    if (rc != OK)
+        return rc;
+    waiter->flight = run;
+    list_append(&run->waiters, &waiter->link);
+    run->attending += !waiter->left;
+    waiter->engine->waiter_count++;
+    engine_attended(run);
+    return OK;
+}
+
+void engine_join(struct waiter *waiter, struct engine_flight *run)
+{
+    const struct intake *intake = waiter->intake;
+    bool same = memcmp(run->intake->fingerprint.bytes, intake->fingerprint.bytes,
+                       sizeof intake->fingerprint.bytes) == 0;
+    if (!same) {
+        engine_refuse(waiter, HTTP_ERROR_KEY_REUSED, NULL);
+        return;
+    }
+    memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
+    if (run->attending >= intake->config->idempotency.waiters_max) {
+        engine_refuse(waiter, HTTP_ERROR_IN_PROGRESS, NULL);
+        return;
+    }
+    if (run->flight.state < FLIGHT_COMMITTING) /* who forbids it at rest decides for all */
+        run->intake->memory_only |= intake->memory_only;
+    if (engine_wait_for(waiter, run, intake->wait_ms) != OK)
+        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+    else
+        engine_flight_join(run, waiter->deadline_ms);
+}

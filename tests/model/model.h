@@ -1,0 +1,190 @@
+/* A model of everything around the engine, in virtual time: clients, provider, store and clocks.
+ *
+ * The engine is the real one (service/app), linked with the fakes of this folder in place of
+ * service/io's adapters.  A schedule is a random sequence of posts, disconnects, faults, crashes
+ * and restarts, made from one seed; what the outside sees is judged by model_oracle.c after
+ * every event.  A failed check prints the seed and the schedule's trace and ends the program:
+ * UNSTREAM_SEED=n runs that schedule alone. */
+#ifndef TESTS_MODEL_H
+#define TESTS_MODEL_H
+
+#include "app/engine.h"
+#include "base/list.h"
+
+enum {
+    MODEL_KEYS = 3,
+    MODEL_VARIANTS = 2, /* requests with different fingerprints per key */
+    MODEL_KEYLESS = -1,
+    MODEL_TEXT_BYTES = 96,
+    MODEL_HEADERS = 8,
+    VERDICT_GRACE_MS = 5000, /* how long a waiter may stay past its deadline, see engine.c */
+};
+
+/* ---- dice */
+
+struct dice {
+    uint64_t state;
+};
+
+uint64_t dice_next(struct dice *dice);
+/* 0 .. n - 1 */
+unsigned dice_pick(struct dice *dice, unsigned n);
+bool dice_chance(struct dice *dice, unsigned percent);
+/* Mostly a moment, sometimes long, at most max_ms. */
+int64_t dice_delay(struct dice *dice, int64_t max_ms);
+
+/* ---- what survives a crash */
+
+struct row {
+    bool exists;
+    enum key_state state;
+    struct digest fingerprint;
+    struct flight_id flight;
+    unsigned paid_calls;
+    int64_t created_ms, ended_ms, answer_until_ms, forget_ms; /* forget_ms 0: running */
+    int status;
+    struct blob *body;
+    char content_type[MODEL_TEXT_BYTES], request_id[MODEL_TEXT_BYTES],
+        error_code[MODEL_TEXT_BYTES];
+};
+
+/* What the oracle knows of the present life of a key. */
+struct life {
+    unsigned maybe_billed; /* calls that were made and not refused for free */
+    unsigned excuses;      /* counts that could not be given back: crashes, store trouble */
+    bool store_failed;     /* a commit of `failed_flight` failed */
+    struct flight_id failed_flight;
+    struct blob *unstored; /* told as executed-unstored; NULL: none */
+};
+
+struct model_key {
+    char text[MODEL_TEXT_BYTES];
+    struct digest digest;
+    struct row row;
+    struct life life;
+    unsigned running_calls;           /* upstream, now */
+    uint64_t changes;                 /* of the row */
+    int64_t deadline_ms;              /* the latest of all who asked for it */
+    int64_t asked_ms[MODEL_VARIANTS]; /* when each was posted last, -1: never */
+};
+
+/* ---- the process and its surroundings */
+
+struct told; /* what was replied under a flight id */
+
+struct world {
+    uint64_t seed;
+    struct dice dice;
+    struct buf trace;
+    struct log log;
+
+    /* Clocks.  `surroundings` are the timers of everything but the engine. */
+    int64_t now_ms, wall_offset_ms;
+    struct timers surroundings;
+    uint64_t events;
+
+    /* The process. */
+    struct config *config;
+    struct event_loop *loop;
+    struct engine *engine;
+    struct store *store;
+    struct upstream *upstream;
+    struct http_handler handler;
+    bool draining, dead; /* dead: a crash, nothing has effects any more */
+    unsigned processes;
+
+    /* Surroundings. */
+    struct model_key keys[MODEL_KEYS];
+    struct list requests; /* open: on_end did not come yet */
+    unsigned open_requests;
+    unsigned serial;
+    int last_status; /* of the last reply */
+    bool store_full;
+    int64_t store_delay_ms;    /* the longest of a commit, and of the way back */
+    unsigned fault_percent;    /* of store operations that fail by chance */
+    unsigned provider_trouble; /* percent of calls that go wrong */
+    bool calm;                 /* no faults any more, everything is quick */
+    struct told *told;
+    size_t told_count;
+    struct {
+        uint64_t replies, replays, joins, unstored, mismatches, crashes, calls, stuck;
+    } seen;
+};
+
+void world_trace(struct world *world, const char *format, ...) PRINTF_LIKE(2, 3);
+_Noreturn void world_fail(struct world *world, const char *file, int line,
+                          const char *condition);
+#define CHECK(world, condition)                                                                \
+    ((condition) ? (void)0 : world_fail(world, __FILE__, __LINE__, #condition))
+
+int64_t world_unix_ms(const struct world *world);
+/* Start a timer of the surroundings. */
+void world_start_timer(struct world *world, struct timer *timer, int64_t delay_ms);
+
+/* ---- model_front.c: the loop, the clocks and the clients */
+
+struct event_loop *model_loop_new(struct world *world);
+void model_loop_free(struct world *world);
+
+struct http_request {
+    struct list link;
+    struct world *world;
+    int key; /* MODEL_KEYLESS: none */
+    unsigned variant, serial;
+    struct digest fingerprint;
+    char marker[MODEL_TEXT_BYTES]; /* in the body: names key and variant, or the request */
+    char body_text[2 * MODEL_TEXT_BYTES], key_text[MODEL_TEXT_BYTES],
+        deadline_text[MODEL_TEXT_BYTES];
+    struct header headers[MODEL_HEADERS];
+    struct http_head head;
+    struct arena arena;
+    struct timer end;
+    void *tag;
+    int64_t start_ms, deadline_ms;
+    uint64_t changes_at_start; /* of its key's row */
+    bool replied, left, broken;
+    int status;
+};
+
+/* A client posts; key MODEL_KEYLESS: without a key. */
+void model_post(struct world *world, int key, unsigned variant);
+/* A client closes its side, or its connection breaks. */
+void model_leave(struct world *world, struct http_request *request, bool broken);
+/* The n-th open request. */
+struct http_request *model_request(struct world *world, unsigned n);
+/* The front is freed: on_end for all. */
+void model_requests_end(struct world *world);
+
+/* ---- model_store.c */
+
+struct store *model_store_open(struct world *world);
+/* Finish what is queued (dead: without effect, E_CLOSED) and tell. */
+void model_store_close(struct world *world);
+bool model_store_is_idle(const struct world *world);
+unsigned model_store_queued(const struct world *world);
+/* As a caller sees the row at this time. */
+enum key_state row_state(const struct row *row, int64_t unix_ms);
+
+/* ---- model_upstream.c */
+
+struct upstream *model_upstream_new(struct world *world);
+void model_upstream_free(struct world *world);
+/* Calls that run for keys, and for this keyless request. */
+unsigned model_upstream_keyed(const struct world *world);
+bool model_upstream_runs(const struct world *world, const struct http_request *request);
+unsigned model_upstream_calls(const struct world *world);
+
+/* ---- model_oracle.c */
+
+void oracle_call_starts(struct world *world, struct model_key *key);
+void oracle_call_ends(struct world *world, struct model_key *key, bool was_free);
+/* A claim was committed; fresh: a new life of its key. */
+void oracle_claimed(struct world *world, struct model_key *key, bool fresh);
+/* A commit of this flight failed. */
+void oracle_store_failed(struct world *world, struct model_key *key, struct flight_id flight);
+void oracle_reply(struct http_request *request, const struct http_reply *reply);
+/* The promises that hold at any time. */
+void oracle_check(struct world *world);
+void oracle_forget(struct world *world);
+
+#endif

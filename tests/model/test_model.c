@@ -1,0 +1,233 @@
+/* Random schedules against the real engine: whatever happens in whatever order, the promises of
+ * idempotency hold.  UNSTREAM_SEED=n runs one schedule, UNSTREAM_SCHEDULES=n so many. */
+#include "test.h"
+#include "model_world.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum {
+    FIXED_SCHEDULES = 3000,
+    RANDOM_SCHEDULES = 1000,
+    STEPS_MAX = 120,
+    HOUR_MS = 3600 * 1000,
+    SETTLE_MS = 8 * HOUR_MS, /* longer than any deadline, ceiling or pause */
+};
+
+/* ---- a failing assertion or sanitizer tells the seed too */
+
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static void on_abort(int number)
+{
+    (void)number;
+    world_print_trace(); /* NOLINT(bugprone-signal-handler): the program is ending anyway */
+    _exit(1);
+}
+
+__attribute__((constructor)) static void watch_for_death(void)
+{
+    (void)signal(SIGABRT, on_abort);
+    if (__sanitizer_set_death_callback)
+        __sanitizer_set_death_callback(world_print_trace);
+}
+
+/* ---- steps */
+
+static void post(struct world *world)
+{
+    bool keyless = dice_chance(&world->dice, 15);
+    bool popular = dice_chance(&world->dice, 50);
+    int key = keyless ? MODEL_KEYLESS : popular ? 0 : (int)dice_pick(&world->dice, MODEL_KEYS);
+    unsigned variant = dice_chance(&world->dice, 93) ? 0 : 1;
+    model_post(world, key, variant);
+}
+
+static void leave(struct world *world)
+{
+    if (world->open_requests == 0)
+        return;
+    struct http_request *request =
+        model_request(world, dice_pick(&world->dice, world->open_requests));
+    model_leave(world, request, dice_chance(&world->dice, 50));
+}
+
+static void pass(struct world *world)
+{
+    static const int64_t at_most_ms[] = {1, 10, 100, 1000, 1000, 10000, 10000, 60000, 600000};
+    unsigned i = dice_pick(&world->dice, COUNT_OF(at_most_ms));
+    world_pass(world, dice_pick(&world->dice, (unsigned)at_most_ms[i] + 1));
+}
+
+static void change_wall_clock(struct world *world)
+{
+    int64_t hours = dice_chance(&world->dice, 50) ? 25 : 1;
+    int64_t jump_ms = dice_chance(&world->dice, 50) ? hours * HOUR_MS : -hours * HOUR_MS;
+    world_trace(world, "the wall clock jumps by %lld h", (long long)(jump_ms / HOUR_MS));
+    world->wall_offset_ms += jump_ms;
+    for (size_t i = 0; i < MODEL_KEYS; i++)
+        world->keys[i].changes++; /* it may have ended, or be back */
+}
+
+static void change_disk(struct world *world)
+{
+    world->store_full = !world->store_full;
+    world_trace(world, "the disk is %s", world->store_full ? "full" : "usable");
+}
+
+static void change_provider(struct world *world)
+{
+    world->provider_trouble = dice_pick(&world->dice, 101);
+    world_trace(world, "%u %% of calls go wrong", world->provider_trouble);
+}
+
+static void drain(struct world *world)
+{
+    if (world->draining)
+        world_restart(world);
+    else
+        world_drain(world);
+}
+
+static const struct {
+    unsigned weight;
+    void (*run)(struct world *world);
+} steps[] = {
+    {40, post},       {10, leave},          {36, pass}, {2, change_wall_clock},
+    {2, change_disk}, {2, change_provider}, {3, drain}, {3, world_crash},
+};
+
+static void step(struct world *world)
+{
+    unsigned sum = 0;
+    for (size_t i = 0; i < COUNT_OF(steps); i++)
+        sum += steps[i].weight;
+    unsigned at = dice_pick(&world->dice, sum);
+    size_t i = 0;
+    while (at >= steps[i].weight)
+        at -= steps[i++].weight;
+    steps[i].run(world);
+    oracle_check(world);
+}
+
+/* ---- the end of every schedule */
+
+/* The trouble is over: everybody gets an answer, and nothing is left over. */
+static void settle(struct world *world)
+{
+    world->calm = true;
+    world->store_full = false;
+    world->store_delay_ms = 10;
+    world_trace(world, "calm");
+    world_pass(world, SETTLE_MS);
+    CHECK(world, world->open_requests == 0);
+    CHECK(world, engine_is_idle(world->engine));
+    CHECK(world, model_upstream_calls(world) == 0 && model_store_is_idle(world));
+}
+
+/* I8: no key runs without a flight, but for one whose last commit failed in this process. */
+static void check_no_key_is_stuck(struct world *world)
+{
+    for (size_t i = 0; i < MODEL_KEYS; i++) {
+        const struct model_key *key = &world->keys[i];
+        bool runs = key->row.exists && key->row.state == KEY_RUNNING;
+        CHECK(world, !runs || key->life.store_failed);
+        world->seen.stuck += runs;
+    }
+}
+
+/* Nothing that ended takes the place of what is new. */
+static void check_there_is_room(struct world *world)
+{
+    model_post(world, MODEL_KEYLESS, 0);
+    settle(world);
+    CHECK(world, world->last_status == 200);
+}
+
+/* After a restart every key has an outcome for whoever asks again. */
+static void ask_again(struct world *world)
+{
+    world_restart(world);
+    for (int key = 0; key < MODEL_KEYS; key++)
+        for (unsigned variant = 0; variant < MODEL_VARIANTS; variant++) {
+            model_post(world, key, variant);
+            settle(world);
+            CHECK(world, world->last_status != 409 && world->last_status != 503);
+        }
+    for (int key = 0; key < MODEL_KEYS; key++)
+        CHECK(world, world->keys[key].row.state != KEY_RUNNING);
+}
+
+static void run_schedule(uint64_t seed, struct world *ret_sum)
+{
+    struct world world;
+    world_begin(&world, seed);
+    for (unsigned left = 1 + dice_pick(&world.dice, STEPS_MAX); left > 0; left--)
+        step(&world);
+    if (world.draining)
+        world_restart(&world);
+    settle(&world);
+    check_no_key_is_stuck(&world);
+    check_there_is_room(&world);
+    ask_again(&world);
+    ret_sum->seen.replies += world.seen.replies;
+    ret_sum->seen.replays += world.seen.replays;
+    ret_sum->seen.joins += world.seen.joins;
+    ret_sum->seen.unstored += world.seen.unstored;
+    ret_sum->seen.mismatches += world.seen.mismatches;
+    ret_sum->seen.crashes += world.seen.crashes;
+    ret_sum->seen.calls += world.seen.calls;
+    ret_sum->seen.stuck += world.seen.stuck;
+    if (getenv("UNSTREAM_TRACE"))
+        world_print_trace();
+    world_end(&world);
+}
+
+static uint64_t from_environment(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    uint64_t number;
+    return span_to_u64(span_of(text), &number) ? number : otherwise;
+}
+
+/* Schedules of the seeds from `first` on; a model that meets nothing would prove nothing. */
+static void run_schedules(uint64_t first, uint64_t count)
+{
+    struct world sum = {0};
+    for (uint64_t i = 0; i < count; i++)
+        run_schedule(first + i, &sum);
+    print_message("seeds %llu+%llu: %llu calls, %llu replies, %llu joined, %llu replayed, "
+                  "%llu unstored, %llu mismatches, %llu crashes, %llu stuck until restart\n",
+                  (unsigned long long)first, (unsigned long long)count,
+                  (unsigned long long)sum.seen.calls, (unsigned long long)sum.seen.replies,
+                  (unsigned long long)sum.seen.joins, (unsigned long long)sum.seen.replays,
+                  (unsigned long long)sum.seen.unstored,
+                  (unsigned long long)sum.seen.mismatches, (unsigned long long)sum.seen.crashes,
+                  (unsigned long long)sum.seen.stuck);
+    if (count < 100)
+        return;
+    assert_true(sum.seen.calls > count && sum.seen.replays > count &&
+                sum.seen.joins > count / 2);
+    assert_true(sum.seen.mismatches > count && sum.seen.crashes > count / 2);
+    assert_true(sum.seen.unstored > 0);
+}
+
+TEST(model, the_promises_hold_for_any_schedule)
+{
+    if (getenv("UNSTREAM_SEED"))
+        run_schedules(from_environment("UNSTREAM_SEED", 0), 1);
+    else
+        run_schedules(1, from_environment("UNSTREAM_SCHEDULES", FIXED_SCHEDULES));
+}
+
+TEST(model, the_promises_hold_for_schedules_never_seen_before)
+{
+    uint64_t seed;
+    if (getenv("UNSTREAM_SEED"))
+        skip();
+    assert_int_equal(getrandom(&seed, sizeof seed, 0), sizeof seed);
+    run_schedules(seed >> 16, RANDOM_SCHEDULES);
+}
