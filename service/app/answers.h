@@ -25,6 +25,7 @@ struct answer_to_keep {
     struct digest key, fingerprint;
     struct flight_id flight;
     struct answer answer; /* body referenced, spans copied */
+    bool unstored;        /* it should be in the store, and nobody may be told that it is */
 };
 
 /* Takes no memory yet.  `timers` must outlive it. */

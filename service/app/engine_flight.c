@@ -30,7 +30,7 @@ static void ended(struct engine_flight *run)
     if (run->flight.verdict.body == VERDICT_STORED)
         run->source = SOURCE_REPLAYED;
     else if (run->intake->keyed && run->flight.attempts > 0) {
-        bool unstored = run->flight.unstored && run->flight.verdict.keep == KEEP_ANSWER;
+        bool unstored = run->flight.unstored && run->flight.verdict.keep != KEEP_NOTHING;
         run->source = unstored ? SOURCE_UNSTORED : SOURCE_EXECUTED;
     }
     engine_answer_waiters(run);

@@ -125,6 +125,7 @@ void engine_keep_answer(struct engine_flight *run)
         .fingerprint = intake->fingerprint,
         .flight = run->id,
         .answer = run->answer,
+        .unstored = true,
     };
     int64_t due_ms = engine_now_ms(run->engine) + engine_answer_ttl_ms(run);
     bool kept = run->flight.verdict.body != VERDICT_STORED &&
@@ -149,7 +150,7 @@ bool engine_replay(struct waiter *waiter)
     }
     flight_id_text(kept->flight, waiter->id_text);
     waiter->status = kept->answer.status;
-    waiter->source = SOURCE_REPLAYED;
+    waiter->source = kept->unstored ? SOURCE_UNSTORED : SOURCE_REPLAYED;
     const struct reply reply = {
         .answer = kept->answer,
         .flight_id = waiter->id_text,

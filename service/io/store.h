@@ -31,6 +31,7 @@ struct key_record {
     unsigned paid_calls;     /* counted so far in the key's life */
     int64_t created_ms;      /* first seen */
     int64_t ended_ms;
+    struct span members;  /* as the claim that holds the key said; absent: it did not */
     struct answer answer; /* DONE and FAILED; valid during the callback, body owned by the
                            * record: take a reference with blob_ref.  RELEASED: what became of
                            * the last flight, without body (a crash: "interrupted") */
@@ -42,7 +43,9 @@ struct store_claim {
     struct digest scope;
     struct digest fingerprint;
     struct flight_id flight;
-    struct span route; /* for operators, and later for result URLs */
+    struct span members; /* of the request, opaque (core/members.h), at most
+                          * MEMBERS_BYTES_MAX; absent: none are kept */
+    struct span route;   /* for operators, and later for result URLs */
     int64_t now_ms;
     unsigned paid_calls_max;
 };
@@ -54,8 +57,8 @@ enum claim_result {
     CLAIM_EXHAUSTED, /* RELEASED, but all paid calls are used up: nothing changed */
 };
 
-/* rc is OK, or why nothing was (durably) done: E_IO (store trouble), E_LIMIT (full disk or
- * maximum size), E_NOMEM, E_CLOSED.  A claim with a flight id that was used before: E_CONFLICT.
+/* rc is OK, or why nothing was (durably) done: E_IO (store trouble), E_LIMIT (full disk,
+ * maximum size; claims: little space left), E_NOMEM, E_CLOSED.  A claim with a flight id that was used before: E_CONFLICT.
  * Spans and records are valid during the callback only. */
 typedef void store_lookup_cb(void *context, enum rc rc, const struct key_record *record);
 typedef void store_claim_cb(void *context, enum rc rc, enum claim_result result,
@@ -86,11 +89,13 @@ struct store_release {
 /* Numbers for metrics and health, as of a moment ago.  A commit is a transaction of queued
  * operations, timed from its begin until it is durable; bytes are the store's on disk,
  * free_bytes what its disk has left.  writable becomes false for good when writes can no longer
- * be trusted; a full disk does not make it false. */
+ * be trusted; a full disk does not make it false.  lost: because a sync failed, so that what
+ * this process sees may not be on the disk; only a new process can tell (drain, and start anew).
+ */
 struct store_stats {
     uint64_t commits, operations, failures, queue_length, bytes, free_bytes;
     uint64_t commit_us_sum, commit_us_max;
-    bool readable, writable;
+    bool readable, writable, lost;
 };
 
 struct store;

@@ -56,24 +56,45 @@ static bool try_operation(struct world *w, const struct buf *template,
     return struck;
 }
 
+static void try_every_fault(struct world *w, const struct buf *template,
+                            const struct operation *operation)
+{
+    unsigned tries = 0;
+    for (size_t j = 0; j < COUNT_OF(faults); j++) {
+        struct fault fault = faults[j];
+        do {
+            fault.at++;
+            tries++;
+            assert_true(fault.at < TRIES_MAX);
+        } while (try_operation(w, template, operation, &fault));
+    }
+    print_message("%s: %u tries\n", operation->name, tries);
+    assert_true(tries > COUNT_OF(faults)); /* something did strike */
+}
+
 TEST(store_faults, every_operation_succeeds_or_says_so_and_loses_nothing)
 {
     struct world w;
     struct buf template;
     fault_world_make(&w, &template);
-    for (size_t i = 0; i < COUNT_OF(operations); i++) {
-        unsigned tries = 0;
-        for (size_t j = 0; j < COUNT_OF(faults); j++) {
-            struct fault fault = faults[j];
-            do {
-                fault.at++;
-                tries++;
-                assert_true(fault.at < TRIES_MAX);
-            } while (try_operation(&w, &template, &operations[i], &fault));
-        }
-        print_message("%s: %u tries\n", operations[i].name, tries);
-        assert_true(tries > COUNT_OF(faults)); /* something did strike */
-    }
+    for (size_t i = 0; i < COUNT_OF(operations); i++)
+        try_every_fault(&w, &template, &operations[i]);
+    buf_done(&template);
+    world_end(&w);
+}
+
+TEST(store_faults, an_older_file_is_brought_up_to_date_or_stays_as_it_was)
+{
+    static const struct operation migration = {"migration", true, NULL, run_open,
+                                               check_nothing};
+    struct world w;
+    struct buf template;
+    fault_world_make(&w, &template);
+    fault_world_reset(&w, &template);
+    make_schema_1(&w);
+    buf_clear(&template);
+    fault_file_read(w.path, &template);
+    try_every_fault(&w, &template, &migration);
     buf_done(&template);
     world_end(&w);
 }
