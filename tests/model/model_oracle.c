@@ -30,6 +30,7 @@ void oracle_forget(struct world *world)
     for (size_t i = 0; i < world->told_count; i++)
         blob_free(world->told[i].body);
     free(world->told);
+    free(world->calls);
     for (size_t i = 0; i < MODEL_KEYS; i++) {
         life_end(&world->keys[i].life);
         blob_free(world->keys[i].row.body);
@@ -248,7 +249,7 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply)
     if (!is_sent_away(reply))
         check_flight(world, reply, flight);
     if (request->key == MODEL_KEYLESS)
-        CHECK(world, !word.p);
+        keyless_reply(request, reply);
     else
         check_keyed(request, reply);
 }
@@ -282,6 +283,7 @@ void oracle_check(struct world *world)
         if (request->key != MODEL_KEYLESS && !request->left)
             CHECK(world, ++waiters[request->key] <= config->idempotency.waiters_max);
     }
+    keyless_check(world);
     CHECK(world, calls <= config->limits.flights_max);
     CHECK(world, calls <= config->upstreams[0].flights_max);
 }

@@ -64,11 +64,6 @@ enum key_state row_state(const struct row *row, int64_t unix_ms)
     return row->state;
 }
 
-static int64_t later(int64_t a_ms, int64_t b_ms)
-{
-    return a_ms > b_ms ? a_ms : b_ms;
-}
-
 static void copy_text(char text[MODEL_TEXT_BYTES], struct span from)
 {
     (void)snprintf(text, MODEL_TEXT_BYTES, "%.*s", SPAN_ARG(from));
@@ -170,8 +165,8 @@ static void complete(struct world *world, struct operation *operation)
     row->state = completion->failed ? KEY_FAILED : KEY_DONE;
     row->ended_ms = operation->now_ms;
     row->answer_until_ms = row->forget_ms = completion->expires_ms;
-    if (completion->failed)
-        row->forget_ms = later(completion->expires_ms, operation->now_ms + ttl_ms);
+    if (completion->failed && row->forget_ms < operation->now_ms + ttl_ms)
+        row->forget_ms = operation->now_ms + ttl_ms;
     keep_answer(row, &completion->answer);
     operation->key->changes++;
 }
@@ -264,9 +259,8 @@ static void commit_one(struct model_store *store)
         perform(store->world, operation);
 }
 
-static void tell_one(struct model_store *store)
+static void tell(struct operation *operation)
 {
-    struct operation *operation = operation_of(list_pop(&store->performed));
     struct key_record record = {.state = KEY_ABSENT};
     if (operation->rc == OK)
         record = record_of(&operation->told, operation->now_ms);
@@ -301,7 +295,7 @@ static void arm(struct model_store *store, struct timer *timer)
 static void on_tell_due(struct timer *timer)
 {
     struct model_store *store = CONTAINER_OF(timer, struct model_store, tell);
-    tell_one(store);
+    tell(operation_of(list_pop(&store->performed)));
     if (!list_is_empty(&store->performed))
         arm(store, &store->tell);
 }
@@ -481,8 +475,8 @@ void model_store_close(struct world *world)
     struct model_store *store = store_of(world->store);
     while (!list_is_empty(&store->queued))
         commit_one(store);
-    while (!list_is_empty(&store->performed))
-        tell_one(store);
+    for (struct list *link; (link = list_pop(&store->performed));)
+        tell(operation_of(link));
     CHECK(world, list_is_empty(&store->queued));
     timers_stop(&world->surroundings, &store->commit);
     timers_stop(&world->surroundings, &store->tell);
