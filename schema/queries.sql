@@ -83,7 +83,7 @@ WHERE forget_ms IS NULL;
 -- be replayed.  LEFT JOIN, so that missing rows are noticed as damage, not as an absent key.
 SELECT iif(k.state = 'failed' AND k.answer_until_ms <= :now_ms, 'released', k.state),
        k.fingerprint, k.flight, k.paid_calls, k.created_ms, k.ended_ms,
-       f.status, f.content_type, f.request_id, f.error_code, f.body, b.sha256, b.bytes
+       k.members, f.status, f.content_type, f.request_id, f.error_code, f.body, b.sha256, b.bytes
 FROM keys AS k
 LEFT JOIN flights AS f ON f.flight = k.flight
 LEFT JOIN bodies AS b ON b.body = f.body AND k.answer_until_ms > :now_ms
@@ -92,10 +92,11 @@ WHERE k.key = :key AND (k.forget_ms IS NULL OR k.forget_ms > :now_ms);
 -- name: key_claim
 -- One statement decides and claims.  No row comes back: somebody else has the key, or it is
 -- used up.  A life that is over (first line of WHERE) starts again at one paid call.
-INSERT INTO keys (key, fingerprint, state, flight, paid_calls, created_ms)
-VALUES (:key, :fingerprint, 'running', :flight, 1, :now_ms)
+INSERT INTO keys (key, fingerprint, members, state, flight, paid_calls, created_ms)
+VALUES (:key, :fingerprint, :members, 'running', :flight, 1, :now_ms)
 ON CONFLICT (key) DO UPDATE
-SET fingerprint = excluded.fingerprint, state = 'running', flight = excluded.flight,
+SET fingerprint = excluded.fingerprint, members = excluded.members,
+    state = 'running', flight = excluded.flight,
     paid_calls = iif(forget_ms <= :now_ms, 1, paid_calls + 1),
     created_ms = iif(forget_ms <= :now_ms, :now_ms, created_ms),
     ended_ms = NULL, answer_until_ms = NULL, forget_ms = NULL

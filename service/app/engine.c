@@ -79,6 +79,8 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     map_init(&engine->kin, KIN_ID_BYTES);
     list_init(&engine->flights);
     list_init(&engine->ended);
+    list_init(&engine->unstored);
+    answers_init(&engine->answers, event_loop_timers(engine->loop));
     *ret = engine;
     return OK;
 }
@@ -91,6 +93,8 @@ void engine_free(struct engine *engine)
     while (!list_is_empty(&engine->ended))
         engine_flight_discard(CONTAINER_OF(engine->ended.next, struct engine_flight, link));
     engine_kin_done(engine);
+    engine_unstored_done(engine);
+    answers_done(&engine->answers);
     map_done(&engine->keys);
     config_free(engine->config);
     free(engine->upstreams);
@@ -137,6 +141,8 @@ struct engine_state engine_state(const struct engine *engine)
         .flights_running = engine->flight_count,
         .waiters = engine->waiter_count,
         .orphans = engine->orphan_count,
+        .answers_in_memory = engine->answers.count,
+        .answers_unstored = engine->unstored_count,
         .draining = engine->draining,
     };
 }

@@ -62,6 +62,7 @@ struct engine_state {
     struct engine_counts counts;
     unsigned flights_running, waiters;
     unsigned orphans; /* now, running or finished */
+    unsigned answers_in_memory, answers_unstored;
     bool draining;
 };
 

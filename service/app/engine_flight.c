@@ -29,12 +29,13 @@ static void ended(struct engine_flight *run)
     if (run->flight.verdict.body == VERDICT_STORED)
         run->source = SOURCE_REPLAYED;
     else if (run->intake->keyed && run->flight.attempts > 0) {
-        bool unstored = run->flight.unstored && run->flight.verdict.keep == KEEP_ANSWER;
+        bool unstored = run->flight.unstored && run->flight.verdict.keep != KEEP_NOTHING;
         run->source = unstored ? SOURCE_UNSTORED : SOURCE_EXECUTED;
     }
     engine_answer_waiters(run);
     timers_stop(timers(run), &run->deadline);
     engine_forget(run);
+    engine_keep_answer(run);
     engine_settle(run);
 }
 
@@ -126,6 +127,7 @@ static struct flight_params flight_params_of(const struct engine *engine,
     return (struct flight_params){
         .keyed = intake->keyed,
         .key_is_ours = upstream->api_key.p != NULL,
+        .store_optional = intake->config->idempotency.on_store_error == ON_STORE_ERROR_MEMORY,
         .may_outlive = intake->keyed || intake->adoptable,
         .retry = {.attempts_max = upstream->attempts_max,
                   .backoff_base_ms = upstream->backoff_base_ms,

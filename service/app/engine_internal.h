@@ -2,6 +2,7 @@
 #ifndef APP_ENGINE_INTERNAL_H
 #define APP_ENGINE_INTERNAL_H
 
+#include "app/answers.h"
 #include "app/engine.h"
 #include "app/intake.h"
 #include "app/reply.h"
@@ -48,6 +49,9 @@ struct engine {
     unsigned kin_refused;   /* kin that remember an error */
     int64_t twins_after_ms; /* an error could not be remembered: no twin is joined before */
     unsigned orphan_count;
+    struct answers answers; /* keyed ones that are not in the store */
+    struct list unstored;   /* those that the store is to get yet (engine_memory.c) */
+    unsigned unstored_count;
     unsigned flight_count, waiter_count;
     unsigned open_requests;
     unsigned admitted;                 /* flights that passed admission */
@@ -136,6 +140,21 @@ enum flight_order engine_store_claim(struct engine_flight *run);
 enum flight_order engine_store_count(struct engine_flight *run);
 enum flight_order engine_store_complete(struct engine_flight *run, bool failed);
 enum flight_order engine_store_release(struct engine_flight *run);
+
+/* How long this ended flight's answer is kept. */
+int64_t engine_answer_ttl_ms(const struct engine_flight *run);
+
+/* ---- engine_memory.c: keyed answers in memory */
+
+/* If the answer of this ended flight should be kept and is not in the store: keep it in memory,
+ * and go on offering it to the store where that may help. */
+void engine_keep_answer(struct engine_flight *run);
+/* Reply from memory.  False: no answer is kept for the request's key. */
+bool engine_replay(struct waiter *waiter);
+/* Forget what may be forgotten until memory_bytes_max is kept. */
+void engine_make_room(struct engine *engine);
+/* Stop offering answers to the store, which is closed. */
+void engine_unstored_done(struct engine *engine);
 
 /* ---- engine_call.c: upstream calls */
 

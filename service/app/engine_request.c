@@ -105,7 +105,7 @@ static void on_head(void *context, struct http_request *request)
         refuse_intake(waiter, rc, &refusal);
 }
 
-/* The flight that this request is to wait for: a running one, or a new one. */
+/* The flight that this request is to wait for, a running or a new one; or a reply at once. */
 static void find_flight(struct waiter *waiter)
 {
     const struct intake *intake = waiter->intake;
@@ -113,7 +113,7 @@ static void find_flight(struct waiter *waiter)
         struct engine_flight *running = map_get(&waiter->engine->keys, intake->key.bytes);
         if (running)
             engine_join(waiter, running);
-        else
+        else if (!engine_replay(waiter))
             start_flight(waiter);
         return;
     }

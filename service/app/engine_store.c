@@ -5,14 +5,16 @@
 #include "base/crash_point.h"
 #include "app/clock.h"
 
-#include <string.h>
+static bool is_same_request(const struct engine_flight *run, const struct key_record *record)
+{
+    return digest_eq(&record->fingerprint, &run->intake->fingerprint);
+}
 
 /* What the store's record of the key means for this flight. */
 static enum flight_key judge_record(const struct engine_flight *run,
                                     const struct key_record *record)
 {
-    bool same = memcmp(record->fingerprint.bytes, run->intake->fingerprint.bytes,
-                       sizeof record->fingerprint.bytes) == 0;
+    bool same = is_same_request(run, record);
     switch (record->state) {
     case KEY_ABSENT:
         return FLIGHT_KEY_FREE;
@@ -26,7 +28,7 @@ static enum flight_key judge_record(const struct engine_flight *run,
     case KEY_RUNNING:
         break;
     }
-    return FLIGHT_KEY_TROUBLE; /* running, but not in this process: nothing we could join */
+    return same ? FLIGHT_KEY_TROUBLE : FLIGHT_KEY_OTHER;
 }
 
 /* Keep what a replay repeats; spans go into the intake's arena. */
@@ -56,9 +58,35 @@ static enum flight_key judge(struct engine_flight *run, enum rc rc,
     return key;
 }
 
+static void on_stale_release(void *context, enum rc rc)
+{
+    struct engine_flight *run = context;
+    enum flight_key key = rc == OK ? FLIGHT_KEY_FREE : FLIGHT_KEY_TROUBLE;
+    engine_flight_perform(run, flight_on_lookup(&run->flight, key));
+}
+
+/* A key that runs in the store but not here: its flight ended and the store did not learn it.
+ * It is released, so that it can be claimed (I8).  False: that could not be started. */
+static bool release_stale(struct engine_flight *run, const struct key_record *record)
+{
+    const struct store_release release = {
+        .key = run->intake->key,
+        .flight = record->flight,
+        .outcome = {.status = 503,
+                    .content_type = SPAN("application/json"),
+                    .error_code = span_of(http_error_info(HTTP_ERROR_INTERRUPTED)->code)},
+        .now_ms = clock_unix_ms(),
+    };
+    return run->engine->store &&
+           store_release(run->engine->store, &release, on_stale_release, run) == OK;
+}
+
 static void on_lookup(void *context, enum rc rc, const struct key_record *record)
 {
     struct engine_flight *run = context;
+    bool stale = rc == OK && record->state == KEY_RUNNING && is_same_request(run, record);
+    if (stale && release_stale(run, record))
+        return;
     engine_flight_perform(run, flight_on_lookup(&run->flight, judge(run, rc, record)));
 }
 
@@ -136,20 +164,39 @@ static void on_commit(void *context, enum rc rc)
     struct engine_flight *run = context;
     CRASH_POINT("ending_committed");
     if (rc != OK) {
+        bool kept = run->flight.verdict.keep != KEEP_NOTHING;
         struct log_line line;
         log_begin(&line, run->engine->log, LOG_LEVEL_ERROR, "store_failed");
         log_text(&line, "flight", run->id_text);
         log_text(&line, "reason", rc_text(rc));
         log_text(&line, "next",
-                 "the waiters are answered, but a retry of this key may run again");
+                 kept ? "the answer is told and kept in memory"
+                      : "the error is told, and the next request of this key releases it");
         log_end(&line);
     }
     engine_flight_perform(run, flight_on_commit(&run->flight, rc));
 }
 
-enum flight_order engine_store_complete(struct engine_flight *run, bool failed)
+int64_t engine_answer_ttl_ms(const struct engine_flight *run)
 {
     const struct config_idempotency *times = &run->intake->config->idempotency;
+    bool failed = run->flight.verdict.keep == KEEP_FAILURE;
+    return failed ? times->error_ttl_ms : times->ttl_ms;
+}
+
+/* What the store keeps of a flight whose key is released. */
+static struct answer outcome_at_rest(const struct engine_flight *run)
+{
+    struct answer outcome = run->answer;
+    if (run->intake->memory_only)
+        outcome.body = NULL;
+    return outcome;
+}
+
+enum flight_order engine_store_complete(struct engine_flight *run, bool failed)
+{
+    if (run->intake->memory_only && !failed)
+        return engine_store_release(run); /* once memory has lost it, the key runs again */
     int64_t now = clock_unix_ms();
     const struct store_completion completion = {
         .key = run->intake->key,
@@ -157,7 +204,7 @@ enum flight_order engine_store_complete(struct engine_flight *run, bool failed)
         .failed = failed,
         .answer = run->answer,
         .now_ms = now,
-        .expires_ms = now + (failed ? times->error_ttl_ms : times->ttl_ms),
+        .expires_ms = now + engine_answer_ttl_ms(run),
     };
     if (!run->engine->store ||
         store_complete(run->engine->store, &completion, on_commit, run) != OK)
@@ -171,7 +218,7 @@ enum flight_order engine_store_release(struct engine_flight *run)
         .key = run->intake->key,
         .flight = run->id,
         .give_back = run->flight.call_in_hand,
-        .outcome = run->answer,
+        .outcome = outcome_at_rest(run),
         .now_ms = clock_unix_ms(),
     };
     if (!run->engine->store ||

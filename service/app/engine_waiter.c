@@ -158,6 +158,8 @@ void engine_join(struct waiter *waiter, struct engine_flight *run)
         engine_refuse(waiter, HTTP_ERROR_IN_PROGRESS, NULL);
         return;
     }
+    if (run->flight.state < FLIGHT_COMMITTING) /* who forbids it at rest decides for all */
+        run->intake->memory_only |= intake->memory_only;
     if (engine_wait_for(waiter, run, intake->wait_ms) != OK)
         engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
     else

@@ -204,6 +204,27 @@ static void find_adoption(struct intake *intake, const struct http_head *head)
     adoption_read_count(&intake->adoption, &head->headers);
 }
 
+/* RFC 9111 5.2.1.5 */
+static bool asks_no_store(const struct headers *headers)
+{
+    for (size_t i = 0; i < headers->count; i++) {
+        struct span rest = headers->items[i].value;
+        if (!span_is_nocase(headers->items[i].name, "cache-control"))
+            continue;
+        while (rest.p)
+            if (span_is_nocase(span_trim(span_cut(&rest, ',')), "no-store"))
+                return true;
+    }
+    return false;
+}
+
+static void find_place_of_answer(struct intake *intake, const struct http_head *head)
+{
+    intake->memory_only = intake->route->store == ANSWER_STORE_MEMORY ||
+                          (intake->client && intake->client->store == ANSWER_STORE_MEMORY) ||
+                          asks_no_store(&head->headers);
+}
+
 enum rc intake_head(struct intake *intake, const struct intake_context *context,
                     const struct http_head *head, struct intake_refusal *ret)
 {
@@ -214,10 +235,11 @@ enum rc intake_head(struct intake *intake, const struct intake_context *context,
         rc = find_scope(intake, context, head, ret);
     if (rc == OK)
         rc = find_key(intake, head, ret);
-    if (rc == OK)
-        find_adoption(intake, head);
-    if (rc == OK)
-        rc = find_deadline(intake, head, ret);
+    if (rc != OK)
+        return rc;
+    find_adoption(intake, head);
+    find_place_of_answer(intake, head);
+    rc = find_deadline(intake, head, ret);
     if (rc == OK)
         rc = check_media_type(head, ret);
     return rc;

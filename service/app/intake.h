@@ -30,6 +30,7 @@ struct intake {
     bool anonymous;
     bool keyed;
     bool adoptable;                   /* keyless, and its flight may become an orphan */
+    bool memory_only;                 /* the answer must not be at rest */
     struct adoption_request adoption; /* keyless; keyed: off */
     bool include_usage;               /* stream_options was spliced in */
     unsigned choices;                 /* the request's n */

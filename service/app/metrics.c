@@ -13,6 +13,10 @@
       state->counts.orphans)                                                                   \
     X("unstream_orphans_lost_total", "counter",                                                \
       "Orphans cancelled or forgotten because no retry came.", state->counts.orphans_lost)     \
+    X("unstream_answers_in_memory", "gauge",                                                   \
+      "Keyed answers kept in memory, not in the store.", state->answers_in_memory)             \
+    X("unstream_answers_unstored", "gauge", "Of these, answers that the store is to get yet.", \
+      state->answers_unstored)                                                                 \
     X("unstream_connections", "gauge", "Client connections open.", connections)                \
     X("unstream_draining", "gauge", "1 while the service is about to stop.", state->draining)  \
     X("unstream_flights_total", "counter", "Flights started.", state->counts.flights)          \

@@ -57,13 +57,13 @@ bool span_is_visible(struct span a)
 bool span_starts(struct span a, const char *prefix)
 {
     size_t n = strlen(prefix);
-    return a.n >= n && memcmp(a.p, prefix, n) == 0;
+    return a.n >= n && (n == 0 || memcmp(a.p, prefix, n) == 0);
 }
 
 bool span_ends(struct span a, const char *suffix)
 {
     size_t n = strlen(suffix);
-    return a.n >= n && memcmp(a.p + a.n - n, suffix, n) == 0;
+    return a.n >= n && (n == 0 || memcmp(a.p + a.n - n, suffix, n) == 0);
 }
 
 int span_compare(struct span a, struct span b)
@@ -86,7 +86,9 @@ struct span span_trim(struct span a)
 
 struct span span_from(struct span a, size_t start)
 {
-    return start < a.n ? (struct span){a.p + start, a.n - start} : (struct span){a.p + a.n, 0};
+    if (start > a.n)
+        start = a.n;
+    return a.p ? (struct span){a.p + start, a.n - start} : a; /* no arithmetic on NULL */
 }
 
 size_t span_find(struct span a, char byte)

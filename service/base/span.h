@@ -34,6 +34,7 @@ bool span_ends(struct span a, const char *suffix);
 int span_compare(struct span a, struct span b);
 /* Without blanks and tabs at both ends (RFC 9110 OWS). */
 struct span span_trim(struct span a);
+/* Without the first `start` bytes; empty when there are no more, absent when `a` is. */
 struct span span_from(struct span a, size_t start);
 /* The first position of `byte`, or a.n. */
 size_t span_find(struct span a, char byte);

@@ -134,7 +134,7 @@ static const struct config_key keys[] = {
     ROUTE_KEY(require_key, "require_key", BOOL, "false",
               .help = "true: requests without Idempotency-Key are refused."),
     ROUTE_KEY(store, "store", CHOICE, "\"disk\"", .choices = "disk|memory",
-              .in_effect = NOT_YET, .help = "Where answers are kept."),
+              .help = "Where answers are kept."),
     ROUTE_KEY(deadline_ms, "deadline_s", SECONDS, "null", MS, DAY,
               .help = "How long a request may wait. null: limits.deadline_s."),
 
@@ -148,7 +148,7 @@ static const struct config_key keys[] = {
                .in_effect = NOT_YET,
                .help = "Requests of this client in a minute. null: no limit of its own."),
     CLIENT_KEY(store, "store", CHOICE, "\"disk\"", .choices = "disk|memory",
-               .in_effect = NOT_YET, .help = "Where this client's answers are kept."),
+               .help = "Where this client's answers are kept."),
 
     IDEMPOTENCY_KEY(ttl_ms, "ttl_s", SECONDS, "86400", MS, 365 * DAY,
                     .help = "How long an answer is kept."),
@@ -170,7 +170,7 @@ static const struct config_key keys[] = {
         .in_effect = NOT_YET,
         .help = "A retry of a flight that a crash ended: run again, or 502 outcome_unknown."),
     IDEMPOTENCY_KEY(on_store_error, "on_store_error", CHOICE, "\"refuse\"",
-                    .choices = "refuse|memory", .in_effect = NOT_YET,
+                    .choices = "refuse|memory",
                     .help = "A key that cannot be recorded: 503, or kept in memory only."),
 
     LIMITS_KEY(deadline_ms, "deadline_s", SECONDS, "590", MS, DAY,

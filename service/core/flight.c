@@ -15,6 +15,12 @@ void flight_init(struct flight *flight, const struct flight_params *params)
     *flight = (struct flight){.params = *params, .state = FLIGHT_NEW};
 }
 
+/* Whether there is something to count and to make durable. */
+static bool uses_store(const struct flight *flight)
+{
+    return flight->params.keyed && !flight->without_store;
+}
+
 /* The one place where the state changes: each order leads to the state in which its completion
  * is awaited. */
 static enum flight_order enter(struct flight *flight, enum flight_order order)
@@ -30,7 +36,7 @@ static enum flight_order enter(struct flight *flight, enum flight_order order)
         flight->state = FLIGHT_CLAIMING;
         break;
     case FLIGHT_CALL:
-        ASSERT(!flight->params.keyed || flight->call_in_hand);
+        ASSERT(!uses_store(flight) || flight->call_in_hand);
         flight->state = FLIGHT_CALLING;
         flight->call_in_hand = false;
         flight->output_began = false;
@@ -58,7 +64,8 @@ static enum flight_order enter(struct flight *flight, enum flight_order order)
 static enum flight_order conclude(struct flight *flight, struct verdict verdict)
 {
     flight->verdict = verdict;
-    if (!flight->params.keyed)
+    flight->unstored = flight->without_store;
+    if (!uses_store(flight))
         return enter(flight, FLIGHT_ANSWER);
     switch (verdict.keep) {
     case KEEP_ANSWER:
@@ -116,7 +123,9 @@ static enum flight_order refuse_key(struct flight *flight, enum flight_key key)
 enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key)
 {
     ASSERT(flight->state == FLIGHT_LOOKING_UP);
-    if (key != FLIGHT_KEY_FREE)
+    /* A claim looks the key up too, and may yet succeed. */
+    bool tries = key == FLIGHT_KEY_TROUBLE && flight->params.store_optional;
+    if (key != FLIGHT_KEY_FREE && !tries)
         return refuse_key(flight, key);
     if (must_end(flight))
         return enter(flight, FLIGHT_ANSWER);
@@ -126,9 +135,10 @@ enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key)
 enum flight_order flight_on_claim(struct flight *flight, enum flight_key key)
 {
     ASSERT(flight->state == FLIGHT_CLAIMING);
-    if (key != FLIGHT_KEY_FREE)
+    flight->without_store = key == FLIGHT_KEY_TROUBLE && flight->params.store_optional;
+    if (key != FLIGHT_KEY_FREE && !flight->without_store)
         return refuse_key(flight, key);
-    flight->call_in_hand = true;
+    flight->call_in_hand = !flight->without_store;
     if (must_end(flight))
         return conclude(flight, flight->verdict);
     return enter(flight, FLIGHT_CALL);
@@ -153,7 +163,7 @@ enum flight_order flight_on_call_end(struct flight *flight,
 {
     ASSERT(flight->state == FLIGHT_CALLING);
     flight->malformed += outcome->end == ATTEMPT_MALFORMED;
-    flight->call_in_hand = flight->params.keyed && !attempt_may_be_billed(outcome);
+    flight->call_in_hand = uses_store(flight) && !attempt_may_be_billed(outcome);
     const struct retry_situation situation = {
         .attempts = flight->attempts,
         .malformed = flight->malformed,
@@ -174,7 +184,7 @@ enum flight_order flight_on_call_end(struct flight *flight,
 enum flight_order flight_on_pause_end(struct flight *flight)
 {
     ASSERT(flight->state == FLIGHT_PAUSING);
-    bool counted = !flight->params.keyed || flight->call_in_hand;
+    bool counted = !uses_store(flight) || flight->call_in_hand;
     return enter(flight, counted ? FLIGHT_CALL : FLIGHT_COUNT);
 }
 

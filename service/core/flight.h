@@ -4,28 +4,34 @@
  * Pure: events come in with the time and dice they need, and each returns the one order that
  * the caller must carry out next; its completion is the next event.
  *
- *            keyed                 absent, released
- *     NEW --------> LOOKING_UP -----------------------> CLAIMING --.  claimed, first call
- * counted | keyless         | stored, mismatch, trouble       |       | |                 v | v
- *      '-----------------|---------------------------------|--> CALLING <--------------.
- *                        |                                 |    |  |  |  may pass      |
- *                        |                                 |    |  |  '-----> PAUSING -+ free
- * call |              keyless: ended     |    |  |             |     | in hand, |
- * .----------------------------|----'  | keyed:      v     | or keyless v    v |       | ended
- * COUNTING-' ENDED <----------------------------'       v             |
- *                          ^-------------------------------- COMMITTING <--------' used up,
- * trouble
+ *   NEW --- keyed ---> LOOKING_UP --- absent, released ---> CLAIMING
+ *    |                     |                                 |    |
+ *    | keyless             | stored, mismatch,               |    | claimed, first call counted;
+ *    |                     | trouble                         |    | or nothing claimed, and it
+ *    |                     v                                 |    | runs without the store
+ *    |                   ENDED <------ mismatch, trouble ----'    |
+ *    |                     ^                                      |
+ *    '---------------------|--------------> CALLING <-------------'
+ *                          |                 |  |  ^
+ *        keyless, or       |                 |  |  |  keyless, without the store,
+ *        without the store |                 |  |  |  or a free call in hand
+ *         .----------------+---- ended ------'  |  +-----------------------.
+ *         |                |                    | may pass        counted  |
+ *         v                |                    v                          |
+ *     keyed: COMMITTING ---'                 PAUSING --- else ----------> COUNTING
+ *         ^                                                                |
+ *         '------------------------- used up, trouble ---------------------'
  *
- * | state      | what holds                                             | left by |
- * |------------|--------------------------------------------------------|-----------------------|
- * | NEW        | nothing was done                                       | start | | LOOKING_UP
- * | the store is asked for the key; joins are possible     | on_lookup             | | CLAIMING
- * | claim and first counted call are being made durable    | on_claim              | | CALLING
- * | a call runs; keyed: it is counted                      | on_call_end, on_deadline | |
- * PAUSING    | back-off; keyed: a free call may be in hand            | on_pause_end,
- * on_deadline | | COUNTING   | one more paid call is being made durable               |
- * on_count              | | COMMITTING | the verdict stands and is being made durable |
- * on_commit             | | ENDED      | the verdict stands; waiters get it | - |
+ * | state      | what holds                                          | left by                  |
+ * |------------|-----------------------------------------------------|--------------------------|
+ * | NEW        | nothing was done                                    | start                    |
+ * | LOOKING_UP | the store is asked for the key; joins are possible  | on_lookup                |
+ * | CLAIMING   | claim and first counted call are being made durable | on_claim                 |
+ * | CALLING    | a call runs; keyed: it is counted                   | on_call_end, on_deadline |
+ * | PAUSING    | back-off; keyed: a free call may be in hand         | on_pause_end, stop       |
+ * | COUNTING   | one more paid call is being made durable            | on_count                 |
+ * | COMMITTING | the verdict stands and is being made durable        | on_commit                |
+ * | ENDED      | the verdict stands; waiters get it                  | -                        |
  *
  * Thread: the loop. */
 #ifndef CORE_FLIGHT_H
@@ -73,13 +79,14 @@ enum flight_key {
     FLIGHT_KEY_OTHER,    /* another fingerprint */
     FLIGHT_KEY_CORRUPT,  /* answered, but the body does not match its checksum */
     FLIGHT_KEY_USED_UP,  /* released, and no paid calls are left */
-    FLIGHT_KEY_TROUBLE,  /* the store failed, or somebody else runs this key */
+    FLIGHT_KEY_TROUBLE,  /* the store failed */
 };
 
 struct flight_params {
     bool keyed;
-    bool key_is_ours; /* the upstream credential is the operator's */
-    bool may_outlive; /* goes on past the deadline while it produces output */
+    bool key_is_ours;    /* the upstream credential is the operator's */
+    bool may_outlive;    /* goes on past the deadline while it produces output */
+    bool store_optional; /* a key that the store cannot claim runs without the store */
     struct retry_params retry;
     int64_t deadline_ms; /* no call starts after it */
     int64_t ceiling_ms;  /* no call goes on after it */
@@ -89,7 +96,8 @@ struct flight {
     struct flight_params params;
     enum flight_state state;
     struct verdict verdict; /* from COMMITTING on */
-    bool unstored;          /* the answer could not be made durable */
+    bool without_store;     /* keyed, but nothing was claimed, so nothing is made durable */
+    bool unstored;          /* the verdict could not be made durable */
     unsigned attempts;      /* calls made so far */
     unsigned malformed;     /* of these, ended ATTEMPT_MALFORMED */
     bool call_in_hand;      /* a counted call that cannot have been billed */

@@ -1,22 +1,5 @@
 #include "io/store.h"
 
-const char *key_state_name(enum key_state state)
-{
-    switch (state) {
-    case KEY_ABSENT:
-        return "absent";
-    case KEY_RUNNING:
-        return "running";
-    case KEY_DONE:
-        return "done";
-    case KEY_FAILED:
-        return "failed";
-    case KEY_RELEASED:
-        return "released";
-    }
-    return "unknown";
-}
-
 enum rc store_lookup(struct store *store, const struct digest *key, int64_t now_ms,
                      store_lookup_cb *callback, void *context)
 {

@@ -5,23 +5,15 @@
  * the loop thread, never from inside the call.  What a callback reports as OK is durable.
  * Callers know nothing of SQL, files or threads.  Thread: the loop.
  *
- * A key is a row with at most one answer in its life (I3); a flight is a row beside it.  `now`
+ * A key lives as core/key.h says, and expired ones are absent; a flight is a row beside it.  `now`
  * arguments are wall-clock milliseconds since 1970, as stored times must survive restarts. */
 #ifndef IO_STORE_H
 #define IO_STORE_H
 
 #include "base/blob.h"
-#include "base/sha256.h"
+#include "core/key.h"
 
-/* States of a key as a caller sees them: expired rows are absent. */
-enum key_state { KEY_ABSENT, KEY_RUNNING, KEY_DONE, KEY_FAILED, KEY_RELEASED };
-const char *key_state_name(enum key_state state);
-
-enum { FLIGHT_ID_BYTES = 16, STORE_SALT_BYTES = 32 };
-
-struct flight_id {
-    uint8_t bytes[FLIGHT_ID_BYTES];
-};
+enum { STORE_SALT_BYTES = 32 };
 
 /* The final status and body of a flight, with what a replay must repeat. */
 struct answer {
@@ -33,12 +25,13 @@ struct answer {
 };
 
 struct key_record {
-    enum key_state state;
+    enum key_state state; /* at the time of the question */
     struct digest fingerprint;
     struct flight_id flight; /* of the last claim */
     unsigned paid_calls;     /* counted so far in the key's life */
     int64_t created_ms;      /* first seen */
     int64_t ended_ms;
+    struct span members;  /* as the claim that holds the key said; absent: it did not */
     struct answer answer; /* DONE and FAILED; valid during the callback, body owned by the
                            * record: take a reference with blob_ref.  RELEASED: what became of
                            * the last flight, without body (a crash: "interrupted") */
@@ -50,7 +43,9 @@ struct store_claim {
     struct digest scope;
     struct digest fingerprint;
     struct flight_id flight;
-    struct span route; /* for operators, and later for result URLs */
+    struct span members; /* of the request, opaque (core/members.h), at most
+                          * MEMBERS_BYTES_MAX; absent: none are kept */
+    struct span route;   /* for operators, and later for result URLs */
     int64_t now_ms;
     unsigned paid_calls_max;
 };
@@ -62,8 +57,8 @@ enum claim_result {
     CLAIM_EXHAUSTED, /* RELEASED, but all paid calls are used up: nothing changed */
 };
 
-/* rc is OK, or why nothing was (durably) done: E_IO (store trouble), E_LIMIT (full disk or
- * maximum size), E_NOMEM, E_CLOSED.  A claim with a flight id that was used before: E_CONFLICT.
+/* rc is OK, or why nothing was (durably) done: E_IO (store trouble), E_LIMIT (full disk,
+ * maximum size; claims: little space left), E_NOMEM, E_CLOSED.  A claim with a flight id that was used before: E_CONFLICT.
  * Spans and records are valid during the callback only. */
 typedef void store_lookup_cb(void *context, enum rc rc, const struct key_record *record);
 typedef void store_claim_cb(void *context, enum rc rc, enum claim_result result,
@@ -94,11 +89,13 @@ struct store_release {
 /* Numbers for metrics and health, as of a moment ago.  A commit is a transaction of queued
  * operations, timed from its begin until it is durable; bytes are the store's on disk,
  * free_bytes what its disk has left.  writable becomes false for good when writes can no longer
- * be trusted; a full disk does not make it false. */
+ * be trusted; a full disk does not make it false.  lost: because a sync failed, so that what
+ * this process sees may not be on the disk; only a new process can tell (drain, and start anew).
+ */
 struct store_stats {
     uint64_t commits, operations, failures, queue_length, bytes, free_bytes;
     uint64_t commit_us_sum, commit_us_max;
-    bool readable, writable;
+    bool readable, writable, lost;
 };
 
 struct store;

@@ -106,7 +106,7 @@ struct store_job *store_job_claim(const struct store_claim *claim, store_claim_c
         return NULL;
     job->claim = *claim;
     job->callback.claimed = callback;
-    return whole(job, own(job, &job->claim.route));
+    return whole(job, own(job, &job->claim.route) && own(job, &job->claim.members));
 }
 
 struct store_job *store_job_count(const struct digest *key, struct flight_id flight,

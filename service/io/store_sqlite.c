@@ -71,6 +71,7 @@ static struct store_stats stats(struct store *store)
         .commit_us_max = atomic_load(&counters->commit_us_max),
         .readable = atomic_load(&counters->readable),
         .writable = atomic_load(&counters->writable),
+        .lost = atomic_load(&counters->lost),
     };
 }
 
@@ -162,6 +163,7 @@ static struct store_sqlite *sqlite_new(const struct store_sqlite_params *params)
     sqlite->store.ops = &sqlite_ops;
     sqlite->loop = params->loop;
     sqlite->released_ttl_ms = params->released_ttl_ms;
+    sqlite->free_bytes_min = params->free_bytes_min;
     sqlite->reap_interval_ms =
         params->reap_interval_ms ? params->reap_interval_ms : STORE_SQLITE_REAP_INTERVAL_MS;
     sqlite->lock_fd = -1;

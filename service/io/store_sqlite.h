@@ -13,8 +13,11 @@
  * outcome, lives as long as it left its key at its end.  Rows past their end are deleted by the
  * writer when it is idle, a few at a time, and the file is made smaller in small steps.
  *
- * When the disk lost data under us (fsync failed) or the file is damaged, nothing is written
- * any more by this process: all but lookups get E_IO and stats say writable = false. */
+ * Trouble.  With less than free_bytes_min left on the disk, looked at once a second, claims get
+ * E_LIMIT; all that ends a flight goes on, and so do lookups.  A file over bytes_max, or a full
+ * disk, is E_LIMIT for what does not fit.  When the disk lost data under us (fsync failed) or the
+ * file is damaged, nothing is written any more by this process: all but lookups get E_IO and
+ * stats say writable = false, after a failed fsync also lost = true. */
 #ifndef IO_STORE_SQLITE_H
 #define IO_STORE_SQLITE_H
 
@@ -28,6 +31,7 @@ struct store_sqlite_params {
     struct mailbox *loop;     /* where results are posted */
     uint64_t bytes_max;       /* of the file, without its log (up to 64 MiB, more in a burst);
                                * 0: no limit */
+    uint64_t free_bytes_min;  /* with less left on the disk claims get E_LIMIT; 0: no mark */
     int64_t released_ttl_ms;  /* idempotency.ttl_s: paid calls must be remembered as long */
     int64_t now_ms;           /* wall clock, for flights that a crash has left running */
     int64_t reap_interval_ms; /* 0: STORE_SQLITE_REAP_INTERVAL_MS */
@@ -36,10 +40,15 @@ struct store_sqlite_params {
 /* Open or make the file, bring its schema up to date, release what a crash has left running
  * (store->interrupted), start the threads.  The caller owns *ret: store_free.
  * On failure *ret is untouched and `problem` names the file and what to do.  E_INVALID: refused
- * (in use by another process, not our database, damaged, of a newer version).  E_IO: file,
+ * (in use by another process, on a network file system, not our database, damaged, of a newer
+ * version).  E_IO: file,
  * directory or thread cannot be made, or the disk is full.  E_NOMEM.  Reads and writes the
  * disk; umask is changed for a moment, so no other thread should be making files. */
 MUST_CHECK enum rc store_sqlite_open(const struct store_sqlite_params *params,
                                      struct buf *problem, struct store **ret);
+
+/* The name of a network file system, from statfs's f_type (statfs(2), linux/magic.h); NULL: it
+ * is none that we know.  Pure. */
+const char *store_sqlite_network_file_system(uint64_t magic);
 
 #endif

@@ -11,7 +11,6 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { BUSY_TIMEOUT_MS = 5000 };
@@ -161,6 +160,14 @@ static enum rc refuse_database(struct store_sqlite *sqlite, const struct sqlite_
         return E_INVALID;
     case SQLITE_NOMEM:
         return E_NOMEM;
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+        buf_printf(problem,
+                   "%s: cannot be written: %s; let this user write the file and its "
+                   "directory, or name another file (store, --store, UNSTREAM_STORE)",
+                   sqlite->path, db->text);
+        return E_IO;
     default:
         buf_printf(problem,
                    "%s: cannot be used: %s; check its permissions and the free space "
@@ -279,7 +286,8 @@ static enum rc open_writer(struct store_sqlite *sqlite,
         return rc;
     sqlite_db_script(db, schema_queries[QUERY_SHAPE_FILE]);
     sqlite_db_script(db, schema_queries[QUERY_SET_UP_WRITER]);
-    if (db->code == SQLITE_OK && !sqlite_db_number(db, QUERY_JOURNAL_MODE)) {
+    bool has_log = sqlite_db_number(db, QUERY_JOURNAL_MODE) != 0;
+    if (db->code == SQLITE_OK && !has_log) {
         buf_printf(problem,
                    "%s: its file system cannot hold a write-ahead log (shared memory is "
                    "missing); name a file on a local disk",
@@ -306,6 +314,8 @@ enum rc store_sqlite_file_open(struct store_sqlite *sqlite,
 {
     enum rc rc = find_paths(sqlite, params->path, problem);
     if (rc == OK)
+        rc = store_sqlite_disk_check(sqlite, problem);
+    if (rc == OK)
         rc = lock(sqlite, problem);
     if (rc != OK)
         return rc;
@@ -316,7 +326,7 @@ enum rc store_sqlite_file_open(struct store_sqlite *sqlite,
         rc = open_reader(sqlite, problem);
     (void)umask(before);
     if (rc == OK)
-        store_sqlite_file_measure(sqlite);
+        store_sqlite_disk_measure(sqlite);
     return rc;
 }
 
@@ -330,19 +340,4 @@ void store_sqlite_file_close(struct store_sqlite *sqlite)
     free(sqlite->path);
     free(sqlite->wal_path);
     free(sqlite->directory);
-}
-
-static uint64_t file_bytes(const char *path)
-{
-    struct stat file;
-    return stat(path, &file) == 0 ? (uint64_t)file.st_size : 0;
-}
-
-void store_sqlite_file_measure(struct store_sqlite *sqlite)
-{
-    struct statvfs disk;
-    atomic_store(&sqlite->counters.bytes,
-                 file_bytes(sqlite->path) + file_bytes(sqlite->wal_path));
-    if (statvfs(sqlite->directory, &disk) == 0)
-        atomic_store(&sqlite->counters.free_bytes, (uint64_t)disk.f_bavail * disk.f_frsize);
 }

@@ -12,7 +12,7 @@
 struct store_sqlite_counters {
     _Atomic uint64_t commits, operations, failures, queue_length, bytes, free_bytes;
     _Atomic uint64_t commit_us_sum, commit_us_max;
-    atomic_bool readable, writable;
+    atomic_bool readable, writable, lost;
 };
 
 /* A thread with its connection, its mailbox and the message that ends it. */
@@ -28,6 +28,7 @@ struct store_sqlite {
     struct store store;
     struct mailbox *loop;
     int64_t released_ttl_ms, reap_interval_ms;
+    uint64_t free_bytes_min;
     char *path, *wal_path, *directory; /* absolute, without symbolic links */
     int lock_fd;                       /* -1: none */
     struct store_sqlite_counters counters;
@@ -46,8 +47,12 @@ MUST_CHECK enum rc store_sqlite_file_open(struct store_sqlite *sqlite,
                                           const struct store_sqlite_params *params,
                                           struct buf *problem);
 void store_sqlite_file_close(struct store_sqlite *sqlite);
+
+/* store_sqlite_disk.c.  E_INVALID: the store is on a network file system; `problem` says what to do. */
+MUST_CHECK enum rc store_sqlite_disk_check(const struct store_sqlite *sqlite,
+                                           struct buf *problem);
 /* Updates counters.bytes and counters.free_bytes. */
-void store_sqlite_file_measure(struct store_sqlite *sqlite);
+void store_sqlite_disk_measure(struct store_sqlite *sqlite);
 
 /* store_sqlite_queries.c.  Does what the job asks for, without a transaction of its own, and
  * fills in its result.  A failure of the database is in db->code, not in the job. */

@@ -9,6 +9,7 @@ enum {
     KEY_PAID_CALLS,
     KEY_CREATED_MS,
     KEY_ENDED_MS,
+    KEY_MEMBERS,
     FLIGHT_STATUS,
     FLIGHT_CONTENT_TYPE,
     FLIGHT_REQUEST_ID,
@@ -38,12 +39,12 @@ static enum key_state state_of(struct span name)
     return KEY_ABSENT;
 }
 
-static struct span read_text(struct sqlite_db *db, int column, struct store_job *job)
+static struct span read_bytes(struct sqlite_db *db, int column, struct store_job *job)
 {
-    struct span text = sqlite_db_bytes(db, column);
-    if (!text.p)
+    struct span bytes = sqlite_db_bytes(db, column);
+    if (!bytes.p)
         return SPAN_ABSENT;
-    struct span copy = arena_copy(&job->texts, text);
+    struct span copy = arena_copy(&job->texts, bytes);
     if (!copy.p)
         sqlite_db_fail(db, SQLITE_NOMEM);
     return copy;
@@ -80,10 +81,11 @@ static void read_row(struct sqlite_db *db, struct store_job *job)
     record->paid_calls = (unsigned)sqlite_db_int(db, KEY_PAID_CALLS);
     record->created_ms = sqlite_db_int(db, KEY_CREATED_MS);
     record->ended_ms = sqlite_db_int(db, KEY_ENDED_MS);
+    record->members = read_bytes(db, KEY_MEMBERS, job);
     record->answer.status = (int)sqlite_db_int(db, FLIGHT_STATUS);
-    record->answer.content_type = read_text(db, FLIGHT_CONTENT_TYPE, job);
-    record->answer.request_id = read_text(db, FLIGHT_REQUEST_ID, job);
-    record->answer.error_code = read_text(db, FLIGHT_ERROR_CODE, job);
+    record->answer.content_type = read_bytes(db, FLIGHT_CONTENT_TYPE, job);
+    record->answer.request_id = read_bytes(db, FLIGHT_REQUEST_ID, job);
+    record->answer.error_code = read_bytes(db, FLIGHT_ERROR_CODE, job);
     if (record->state != KEY_DONE && record->state != KEY_FAILED)
         return;
     if (sqlite_db_bytes(db, FLIGHT_BODY).p)
@@ -128,6 +130,8 @@ static void perform_claim(struct sqlite_db *db, struct store_job *job)
     sqlite_db_query(db, QUERY_KEY_CLAIM);
     bind_digest(db, ":key", &claim->key);
     bind_digest(db, ":fingerprint", &claim->fingerprint);
+    if (claim->members.p)
+        sqlite_db_bind_blob(db, ":members", claim->members.p, claim->members.n);
     bind_flight(db, &claim->flight);
     sqlite_db_bind_int(db, ":now_ms", claim->now_ms);
     sqlite_db_bind_int(db, ":paid_calls_max", claim->paid_calls_max);
@@ -139,6 +143,7 @@ static void perform_claim(struct sqlite_db *db, struct store_job *job)
             .flight = claim->flight,
             .paid_calls = (unsigned)sqlite_db_int(db, 0),
             .created_ms = sqlite_db_int(db, 1),
+            .members = claim->members,
         };
     }
     (void)sqlite_db_run(db);

@@ -13,10 +13,14 @@ static struct store_job *job_of(struct message *message)
 
 /* After a failed fsync the kernel may have dropped the pages and report success the next time;
  * and damage must not spread.  Then only the file as it is now can be trusted. */
+static bool is_lost(int code)
+{
+    return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
+}
+
 static bool is_final(int code)
 {
-    return code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC ||
-           (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
+    return is_lost(code) || (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
 }
 
 static bool is_writable(struct store_sqlite *sqlite)
@@ -32,6 +36,8 @@ static int clean_up(struct store_sqlite *sqlite)
     sqlite_db_roll_back(db);
     if (is_final(code)) {
         atomic_store(&sqlite->counters.writable, false);
+        if (is_lost(code))
+            atomic_store(&sqlite->counters.lost, true);
         /* Closing would write the log into the file. */
         int set = sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         ASSERT(set == SQLITE_OK);
@@ -72,6 +78,21 @@ static void note_commit(struct store_sqlite *sqlite, int64_t us)
         atomic_store(&counters->commit_us_max, (uint64_t)us);
 }
 
+/* New work needs room for its answer; what ends a flight may use the last bytes. */
+static bool has_room_for(struct store_sqlite *sqlite, const struct store_job *job)
+{
+    return job->kind != STORE_JOB_CLAIM ||
+           atomic_load(&sqlite->counters.free_bytes) >= sqlite->free_bytes_min;
+}
+
+static void perform(struct store_sqlite *sqlite, struct store_job *job)
+{
+    if (has_room_for(sqlite, job))
+        store_sqlite_perform(sqlite, &sqlite->writer.db, job);
+    else
+        store_job_reset(job, E_LIMIT);
+}
+
 /* One transaction over the jobs from `first` to before `end`.  SQLITE_OK: their results are
  * durable; else nothing is, and why. */
 static int transact(struct store_sqlite *sqlite, struct message *first, struct message *end)
@@ -81,7 +102,7 @@ static int transact(struct store_sqlite *sqlite, struct message *first, struct m
     sqlite_db_query(db, QUERY_BEGIN);
     (void)sqlite_db_run(db);
     for (struct message *m = first; m != end && db->code == SQLITE_OK; m = m->next)
-        store_sqlite_perform(sqlite, db, job_of(m));
+        perform(sqlite, job_of(m));
     sqlite_db_query(db, QUERY_COMMIT);
     (void)sqlite_db_run(db);
     if (db->code != SQLITE_OK)
@@ -202,15 +223,16 @@ void *store_sqlite_writer_main(void *context)
         struct message *first =
             store_sqlite_take(&thread->box, milliseconds_until(reap_due_us));
         struct message *end = end_of(first, &thread->stop);
+        int64_t now_us = store_sqlite_monotonic_us();
+        if (now_us - measured_us >= MEASURE_INTERVAL_US) {
+            store_sqlite_disk_measure(sqlite);
+            measured_us = now_us;
+        }
         run_batch(sqlite, first, end);
         if (end)
             return NULL;
-        int64_t now_us = store_sqlite_monotonic_us();
+        now_us = store_sqlite_monotonic_us();
         if (now_us >= reap_due_us + (first ? BUSY_REAP_DELAY_US : 0))
             reap_due_us = now_us + (keep_house(sqlite) ? 0 : interval_us);
-        if (now_us - measured_us >= MEASURE_INTERVAL_US) {
-            store_sqlite_file_measure(sqlite);
-            measured_us = now_us;
-        }
     }
 }

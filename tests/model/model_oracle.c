@@ -168,7 +168,8 @@ static void check_unstored(struct world *world, const struct model_key *key,
                            const struct http_reply *reply)
 {
     CHECK(world, key->life.store_failed && is_of(reply, key->life.failed_flight));
-    CHECK(world, reply->status == 200 && same_body(reply->body, key->life.unstored));
+    CHECK(world, reply->status == key->life.unstored_status);
+    CHECK(world, same_body(reply->body, key->life.unstored));
 }
 
 /* Has, or had a moment ago, somebody else's request this key?  Before its claim is durable that

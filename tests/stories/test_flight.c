@@ -206,6 +206,34 @@ TEST(flight, nothing_is_sent_when_the_claim_is_not_durable)
     play(&world, "0 look up\n0 claim\n0 answer 503 store_unavailable, retry, after 2 s");
 }
 
+TEST(flight, where_the_store_is_optional_a_failed_claim_runs_without_it)
+{
+    struct world world = keyed_world();
+    world.params.store_optional = true;
+    world.claim = FLIGHT_KEY_TROUBLE;
+    world.calls[0] = ends(ATTEMPT_TRUNCATED, 1000, true);
+    world.calls[1] = answers_after(5000);
+    play(&world, "0 look up\n0 claim\n0 call\n1000 pause\n2000 call\n"
+                 "7000 answer 200 the answer, unstored");
+}
+
+TEST(flight, where_the_store_is_optional_a_failed_look_up_leaves_it_to_the_claim)
+{
+    struct world world = keyed_world();
+    world.params.store_optional = true;
+    world.lookup = FLIGHT_KEY_TROUBLE;
+    world.claim = FLIGHT_KEY_ANSWERED;
+    play(&world, "0 look up\n0 claim\n0 answer 0 what is stored");
+}
+
+TEST(flight, where_the_store_is_optional_a_key_it_knows_is_still_its_own)
+{
+    struct world world = keyed_world();
+    world.params.store_optional = true;
+    world.lookup = FLIGHT_KEY_OTHER;
+    play(&world, "0 look up\n0 answer 422 idempotency_key_reused, do not retry");
+}
+
 TEST(flight, used_up_calls_are_not_made_again)
 {
     struct world world = keyed_world();

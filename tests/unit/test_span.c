@@ -24,3 +24,16 @@ TEST(span, visible_is_printable_ascii_without_blanks)
     assert_false(span_is_visible(SPAN("\x7F")));
     assert_false(span_is_visible(SPAN("\x80")));
 }
+
+/* Under clang's UBSan, which refuses arithmetic on NULL. */
+TEST(span, an_absent_span_has_no_bytes_to_go_on_to)
+{
+    assert_null(span_from(SPAN_ABSENT, 0).p);
+    assert_null(span_from(SPAN_ABSENT, 3).p);
+    assert_int_equal(span_from(SPAN_ABSENT, 3).n, 0);
+    assert_true(span_starts(SPAN_ABSENT, ""));
+    assert_true(span_ends(SPAN_ABSENT, ""));
+    assert_false(span_starts(SPAN_ABSENT, "a"));
+    assert_non_null(span_from(SPAN("a"), 1).p);
+    assert_non_null(span_from(SPAN("a"), 2).p);
+}

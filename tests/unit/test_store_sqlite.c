@@ -309,6 +309,39 @@ TEST(store_sqlite, another_fingerprint_never_takes_a_live_key)
     assert_memory_equal(&done.record.fingerprint, &fingerprint, sizeof fingerprint);
 }
 
+TEST(store_sqlite, what_the_first_request_was_made_of_is_told_to_the_next)
+{
+    WORLD(w);
+    struct store_claim first = claim_of('a', 1, NOW_MS), other = claim_of('a', 2, NOW_MS + 5);
+    first.members = SPAN("hashes of the first");
+    other.members = SPAN("of the other");
+    other.fingerprint = digest_of('q');
+    REPLY claimed = claim_with(&w, &first);
+    assert_string_equal(claimed.members, "hashes of the first");
+    REPLY found = lookup(&w, 'a', NOW_MS);
+    REPLY refused = claim_with(&w, &other);
+    assert_string_equal(found.members, "hashes of the first");
+    assert_int_equal(refused.result, CLAIM_EXISTS);
+    assert_string_equal(refused.members, "hashes of the first");
+    assert_int_equal(refused.record.created_ms, NOW_MS);
+
+    assert_int_equal(complete(&w, 'a', 1, SPAN("{}"), NOW_MS), OK);
+    other.now_ms = NOW_MS + TTL_MS;
+    REPLY reborn = claim_with(&w, &other);
+    REPLY now = lookup(&w, 'a', NOW_MS + TTL_MS);
+    assert_int_equal(reborn.result, CLAIM_OK);
+    assert_string_equal(now.members, "of the other");
+}
+
+TEST(store_sqlite, a_claim_without_members_has_none)
+{
+    WORLD(w);
+    REPLY claimed = claim(&w, 'a', 1, NOW_MS);
+    REPLY found = lookup(&w, 'a', NOW_MS);
+    assert_int_equal(claimed.result, CLAIM_OK);
+    assert_null(found.record.members.p);
+}
+
 TEST(store_sqlite, an_answer_ends_exactly_at_its_ttl)
 {
     WORLD(w);

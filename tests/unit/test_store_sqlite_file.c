@@ -75,7 +75,7 @@ TEST(store_sqlite_file, the_file_has_the_layout_that_was_measured)
     WORLD(w);
     assert_int_equal(ask_file(&w, "PRAGMA page_size"), 8192);
     assert_int_equal(ask_file(&w, "PRAGMA auto_vacuum"), 2);
-    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 1);
+    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 2);
     assert_int_equal(ask_file(&w, "PRAGMA application_id"), 0x756e7374);
     assert_int_equal(ask_file(&w, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
 }
@@ -177,9 +177,25 @@ TEST(store_sqlite_file, a_newer_schema_is_refused_and_left_alone)
 {
     WORLD(w);
     world_close(&w);
-    (void)ask_file(&w, "PRAGMA user_version = 2");
-    assert_refused(&w, E_INVALID, "newer unstream (schema 2, this program knows 1)");
+    (void)ask_file(&w, "PRAGMA user_version = 3");
+    assert_refused(&w, E_INVALID, "newer unstream (schema 3, this program knows 2)");
+    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 3);
+}
+
+TEST(store_sqlite_file, an_older_file_is_brought_up_to_date_with_its_keys)
+{
+    WORLD(w);
+    REPLY claimed = claim(&w, 'a', 1, NOW_MS);
+    assert_int_equal(claimed.result, CLAIM_OK);
+    assert_int_equal(complete(&w, 'a', 1, SPAN("kept"), NOW_MS), OK);
+    world_close(&w);
+    make_schema_1(&w);
+    assert_int_equal(world_open(&w), OK);
     assert_int_equal(ask_file(&w, "PRAGMA user_version"), 2);
+    REPLY kept = lookup(&w, 'a', NOW_MS);
+    assert_int_equal(kept.record.state, KEY_DONE);
+    assert_span_equal(blob_span(kept.body), "kept");
+    assert_null(kept.record.members.p);
 }
 
 TEST(store_sqlite_file, a_file_that_is_no_database_is_refused_and_left_alone)
@@ -298,6 +314,7 @@ TEST(store_sqlite_file, after_a_failed_sync_nothing_is_written_any_more)
     atomic_store(&unsyncable, NULL);
     assert_int_equal(lost.rc, E_IO);
     assert_false(store_stats(w.store).writable);
+    assert_true(store_stats(w.store).lost);
 
     REPLY later = claim(&w, 'c', 3, NOW_MS);
     REPLY counted = count_call(&w, 'a', 1);
@@ -313,6 +330,7 @@ TEST(store_sqlite_file, after_a_failed_sync_nothing_is_written_any_more)
 
     world_restart(&w);
     assert_true(store_stats(w.store).writable);
+    assert_false(store_stats(w.store).lost);
     REPLY kept = lookup(&w, 'a', NOW_MS);
     REPLY again = claim(&w, 'c', 4, NOW_MS);
     assert_span_equal(blob_span(kept.body), "kept");

@@ -1,0 +1,206 @@
+"""Answers in memory: when the store is in trouble, when they must not be at rest, and how much there is."""
+import contextlib
+import hashlib
+import re
+import sqlite3
+
+import pytest
+
+from support import (CHAT, MESSAGES, UPSTREAMS, assert_answer, assert_error, free_port, in_background,
+                     question, request, unique, wait_until)
+
+ONE_ATTEMPT = {"upstreams": {name: {"attempts_max": 1} for name in UPSTREAMS}}
+
+
+class Observed:
+    """A service with its metrics."""
+
+    def __init__(self, launch, overrides=None, directory=None):
+        self.ops_port = free_port()
+        ops = {"ops_listen": f"127.0.0.1:{self.ops_port}"}
+        self.service = launch({**ONE_ATTEMPT, **ops, **(overrides or {})}, directory)
+
+    def metric(self, name):
+        text = request(self.ops_port, "GET", "/metrics").body.decode()
+        return int(re.search(rf"^unstream_{name} (\d+)$", text, re.MULTILINE)[1])
+
+
+@contextlib.contextmanager
+def store_locked(service):
+    """Nothing can be written to the store meanwhile; each try takes it some seconds to notice."""
+    lock = sqlite3.connect(service.directory / "unstream.db", isolation_level=None, timeout=30)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        lock.execute("ROLLBACK")
+        lock.close()
+
+
+def held(provider, word, **step):
+    model, hold = unique(word), unique("hold")
+    provider.script(model, {"hold": hold, **step})
+    return model, hold
+
+
+# ---- store trouble
+
+def test_an_answer_the_store_does_not_take_is_told_kept_and_stored_later(launch, provider, tmp_path):
+    observed = Observed(launch, directory=tmp_path / "state")
+    service = observed.service
+    model, hold = held(provider, "unstored")
+    body, key = question(CHAT, model), unique("key")
+    first = in_background(service.post, CHAT, body, key)
+    provider.wait_for(model)
+    with store_locked(service):
+        provider.release(hold)
+        assert_answer(first.result(), key_status="executed-unstored")
+        assert_answer(service.post(CHAT, body, key), first.result().body, key_status="replayed")
+        refused = service.post(CHAT, question(CHAT, model, "other"), key)
+        assert_error(refused, CHAT, 422, "idempotency_key_reused", retry=False)
+        assert observed.metric("answers_unstored") == 1
+    wait_until(lambda: observed.metric("answers_unstored") == 0, "the store to get it", 30)
+    assert observed.metric("answers_in_memory") == 0
+    assert provider.hits(model) == 1
+    service.stop()
+    again = launch(ONE_ATTEMPT, tmp_path / "state").post(CHAT, body, key)
+    assert_answer(again, first.result().body, key_status="replayed")
+    assert again.body == first.result().body
+
+
+def test_a_key_that_cannot_be_claimed_is_refused_and_costs_nothing(launch, provider):
+    service = launch(ONE_ATTEMPT)
+    body, key = question(CHAT, unique("refused")), unique("key")
+    with store_locked(service):
+        assert_error(service.post(CHAT, body, key), CHAT, 503, "store_unavailable", retry=True)
+        assert provider.hits(body["model"]) == 0
+    assert_answer(service.post(CHAT, body, key), key_status="executed")
+
+
+def test_where_the_store_is_optional_a_key_runs_once_in_memory(launch, provider):
+    service = launch({**ONE_ATTEMPT, "idempotency": {"on_store_error": "memory"}})
+    model, hold = held(provider, "optional")
+    body, key = question(CHAT, model), unique("key")
+    with store_locked(service):
+        waiting = [in_background(service.post, CHAT, body, key) for _ in range(3)]
+        provider.wait_for(model)
+        service.settle()
+        provider.release(hold)
+        replies = [waiter.result() for waiter in waiting]
+        for reply in replies:
+            assert_answer(reply, replies[0].body, key_status="executed-unstored")
+        assert_answer(service.post(CHAT, body, key), replies[0].body, key_status="replayed")
+    assert_answer(service.post(CHAT, body, key), replies[0].body, key_status="replayed")
+    assert provider.hits(model) == 1
+
+
+def test_a_key_whose_release_was_lost_is_released_by_its_next_request(launch, provider):
+    service = launch(ONE_ATTEMPT)
+    model, hold = held(provider, "stale", hold_at="head", status=500, body={"error": {"message": "x"}})
+    body, key = question(CHAT, model), unique("key")
+    first = in_background(service.post, CHAT, body, key)
+    provider.wait_for(model)
+    with store_locked(service):
+        provider.release(hold)
+        assert first.result().status == 502
+    refused = service.post(CHAT, question(CHAT, model, "other"), key)
+    assert_error(refused, CHAT, 422, "idempotency_key_reused", retry=False)
+    assert_answer(service.post(CHAT, body, key), key_status="executed")
+    assert provider.hits(model) == 2
+
+
+# ---- no answer at rest
+
+def at_rest(directory):
+    """Everything on disk but our own configuration and log."""
+    return b"".join(path.read_bytes() for path in directory.iterdir()
+                    if path.name.startswith("unstream.db"))
+
+
+NO_STORE = {"Cache-Control": "max-age=0, No-Store"}
+TOKEN = "a token of a client"
+PRIVATE = {
+    "by the request": ({}, NO_STORE),
+    "by the route": ({"routes": {MESSAGES: {"store": "memory"}}}, {}),
+    "by the client": ({"clients": [{"name": "private", "store": "memory",
+                                    "token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
+                       "upstreams": {name: {"api_key": "sk-operator"} for name in UPSTREAMS}},
+                      {"Authorization": f"Bearer {TOKEN}"}),
+}
+
+
+@pytest.mark.parametrize("how", PRIVATE)
+def test_an_answer_that_must_not_be_at_rest_replays_until_a_restart(launch, provider, tmp_path, how):
+    overrides, headers = PRIVATE[how]
+    secret, question_text = unique("the answer"), unique("the question")
+    model = provider.script(unique("private"), {"text": secret}, repeat=True)
+    body, key = question(MESSAGES, model, question_text), unique("key")
+    service = launch(overrides, tmp_path / "state")
+    first = service.post(MESSAGES, body, key, headers=headers)
+    assert_answer(first, key_status="executed")
+    assert secret in first.body.decode()
+    again = service.post(MESSAGES, body, key, headers=headers)
+    assert_answer(again, first.body, key_status="replayed")
+    assert again.body == first.body
+    assert again["unstream-request-id"] == first["unstream-request-id"]
+    refused = service.post(MESSAGES, question(MESSAGES, model, "other"), key, headers=headers)
+    assert_error(refused, MESSAGES, 422, "idempotency_key_reused", retry=False)
+    assert provider.hits(model) == 1
+    assert secret.encode() not in at_rest(service.directory)
+    service.stop()
+    data = at_rest(service.directory)
+    assert secret.encode() not in data and question_text.encode() not in data
+    after = launch(overrides, tmp_path / "state")
+    provider.script(model, {"text": secret}, repeat=True)
+    assert_answer(after.post(MESSAGES, body, key, headers=headers), key_status="executed")
+    assert provider.hits(model) == 1
+    assert_error(after.post(MESSAGES, question(MESSAGES, model, "other"), key, headers=headers),
+                 MESSAGES, 422, "idempotency_key_reused", retry=False)
+
+
+def test_without_that_the_answer_is_at_rest(launch, provider):
+    secret = unique("the answer")
+    model = provider.script(unique("public"), {"text": secret})
+    service = launch()
+    assert_answer(service.post(MESSAGES, question(MESSAGES, model), unique("key")), key_status="executed")
+    assert secret.encode() in at_rest(service.directory)
+
+
+def test_an_error_that_quotes_the_request_is_not_at_rest_either(launch, provider):
+    secret = unique("quoted")
+    error = {"status": 400, "body": {"error": {"message": f"what is {secret}", "type": "x"}}}
+    model = provider.script(unique("private"), error)
+    service = launch()
+    reply = service.post(CHAT, question(CHAT, model), unique("key"), headers=NO_STORE)
+    assert reply.status == 400 and secret in reply.body.decode()
+    service.stop()
+    assert secret.encode() not in at_rest(service.directory)
+
+
+def test_a_waiter_that_forbids_it_keeps_the_shared_answer_from_rest(launch, provider):
+    secret, hold = unique("shared"), unique("hold")
+    model = provider.script(unique("private"), {"text": f"{secret} {secret}", "hold": hold})
+    service = launch()
+    body, key = question(CHAT, model), unique("key")
+    first = in_background(service.post, CHAT, body, key)
+    provider.wait_for(model)
+    second = in_background(service.post, CHAT, body, key, headers=NO_STORE)
+    service.settle()
+    provider.release(hold)
+    assert_answer(first.result(), key_status="executed")
+    assert_answer(second.result(), first.result().body, key_status="joined")
+    service.stop()
+    assert secret.encode() not in at_rest(service.directory)
+
+
+def test_forgotten_answers_run_again_as_often_as_a_key_may(launch, provider, tmp_path):
+    model = unique("again")
+    body, key = question(CHAT, model), unique("key")
+    for run in range(3):
+        service = launch({"idempotency": {"paid_calls_max": 2}}, tmp_path / "state")
+        reply = service.post(CHAT, body, key, headers=NO_STORE)
+        if run < 2:
+            assert_answer(reply, key_status="executed")
+        else:
+            assert_error(reply, CHAT, 502, "paid_calls_exhausted", retry=False)
+        service.stop()
