@@ -59,6 +59,7 @@ struct life {
     struct flight_id failed_flight;
     struct blob *unstored; /* an answer that the store did not take; NULL: none */
     int unstored_status;
+    int64_t unstored_until_ms; /* as long as this it is kept in memory */
 };
 
 struct model_key {
@@ -110,6 +111,7 @@ struct world {
     unsigned open_requests;
     unsigned serial;
     int last_status; /* of the last reply */
+    int memory_key;  /* its answers must not be at rest; MODEL_KEYLESS: none */
     bool store_full;
     int64_t store_delay_ms;    /* the longest of a commit, and of the way back */
     unsigned fault_percent;    /* of store operations that fail by chance */
@@ -199,8 +201,11 @@ void oracle_call_ends(struct world *world, struct model_key *key, bool was_free)
 void oracle_claimed(struct world *world, struct model_key *key, bool fresh);
 /* A commit of this flight failed. */
 void oracle_store_failed(struct world *world, struct model_key *key, struct flight_id flight);
-/* Nor did it take this answer. */
-void oracle_not_stored(struct model_key *key, const struct answer *answer);
+/* Nor did it take this answer, which then is in memory. */
+void oracle_not_stored(struct world *world, struct model_key *key, int status,
+                       struct blob *body);
+/* The process is gone, and its memory. */
+void oracle_not_in_memory(struct model_key *key);
 void oracle_reply(struct http_request *request, const struct http_reply *reply);
 
 /* Without keys (model_keyless.c): what a session's request looks like, and who gets what. */

@@ -231,6 +231,8 @@ void model_post(struct world *world, int key, unsigned variant)
         request->changes_at_start = model_key->changes;
         (void)snprintf(request->key_text, sizeof request->key_text, "%s", model_key->text);
         add_header(request, "idempotency-key", request->key_text);
+        if (key == world->memory_key)
+            add_header(request, "cache-control", "no-store");
     }
     choose_deadline(request);
     find_fingerprint(request);

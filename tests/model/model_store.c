@@ -168,6 +168,7 @@ static void complete(struct world *world, struct operation *operation)
     if (completion->failed && row->forget_ms < operation->now_ms + ttl_ms)
         row->forget_ms = operation->now_ms + ttl_ms;
     keep_answer(row, &completion->answer);
+    operation->key->life.unstored_until_ms = 0; /* memory may forget it now */
     operation->key->changes++;
 }
 
@@ -221,7 +222,8 @@ static void fail(struct model_store *store, struct operation *operation, enum rc
     if (operation->kind != LOOKUP && !world->dead)
         oracle_store_failed(world, operation->key, operation->flight);
     if (operation->kind == COMPLETE && !world->dead)
-        oracle_not_stored(operation->key, &operation->completion.answer);
+        oracle_not_stored(world, operation->key, operation->completion.answer.status,
+                          operation->completion.answer.body);
 }
 
 /* ---- commits */
@@ -397,8 +399,9 @@ static enum rc start_complete(struct store *store, const struct store_completion
     struct operation *operation =
         operation_new(store, COMPLETE, &completion->key, completion->flight, context);
     if (!operation) {
-        oracle_not_stored(find_key(store_of(store)->world, &completion->key),
-                          &completion->answer);
+        struct world *world = store_of(store)->world;
+        oracle_not_stored(world, find_key(world, &completion->key), completion->answer.status,
+                          completion->answer.body);
         return E_NOMEM;
     }
     operation->completion = *completion;
@@ -458,6 +461,7 @@ struct store *model_store_open(struct world *world)
     int64_t now_ms = world_unix_ms(world);
     for (size_t i = 0; i < MODEL_KEYS; i++) { /* whatever runs died with the last process */
         struct row *row = &world->keys[i].row;
+        oracle_not_in_memory(&world->keys[i]);
         if (!row->exists || row->state != KEY_RUNNING)
             continue;
         row->state = KEY_RELEASED;

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-    FIXED_SCHEDULES = 3000,
+    FIXED_SCHEDULES = 2500,
     RANDOM_SCHEDULES = 1000,
     MANY_SCHEDULES = 40000, /* UNSTREAM_ALL */
     STEPS_MAX = 120,
