@@ -23,7 +23,7 @@ bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal)
         *ret_refusal = HTTP_ERROR_DRAINING;
         return false;
     }
-    if (engine->admitted >= engine->config->limits.flights_max ||
+    if (!engine_make_room(engine) || engine->admitted >= engine->config->limits.flights_max ||
         memory->flights >= upstream->flights_max) {
         *ret_refusal = HTTP_ERROR_OVERLOADED;
         return false;
@@ -143,6 +143,7 @@ struct engine_state engine_state(const struct engine *engine)
         .orphans = engine->orphan_count,
         .answers_in_memory = engine->answers.count,
         .answers_unstored = engine->unstored_count,
+        .memory_bytes = engine_memory_bytes(engine),
         .draining = engine->draining,
     };
 }

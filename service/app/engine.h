@@ -54,6 +54,7 @@ struct engine_counts {
     uint64_t attempts[ATTEMPT_END_COUNT];
     uint64_t flights, retries, refused, disconnects;
     uint64_t orphans, orphans_lost; /* became one; of these cancelled or forgotten */
+    uint64_t answers_dropped;       /* from memory, before their time */
     uint64_t maybe_billed_in_vain;  /* calls that may have been billed and gave no answer */
     uint64_t input_tokens, output_tokens;
 };
@@ -63,6 +64,7 @@ struct engine_state {
     unsigned flights_running, waiters;
     unsigned orphans; /* now, running or finished */
     unsigned answers_in_memory, answers_unstored;
+    size_t memory_bytes; /* bodies of flights and answers */
     bool draining;
 };
 

@@ -65,6 +65,7 @@ static void on_output(void *context)
     struct engine_flight *run = context;
     flight_on_output(&run->flight);
     intake_keep_splice(run->intake);
+    engine_weigh(run);
 }
 
 static void count_call(struct engine_flight *run)
@@ -91,6 +92,7 @@ enum flight_order engine_call_ended(struct engine_flight *run)
         return engine_call(run); /* a refusal is free: the same counted call is made again */
     if (run->outcome.end == ATTEMPT_ANSWERED && run->intake->api == API_SIMPLE)
         map_simple_answer(run);
+    engine_weigh(run);
     enum flight_order order = flight_on_call_end(&run->flight, &run->outcome, &memory->budget,
                                                  now_ms, unix_s, clock_dice());
     run->engine->counts.retries += order == FLIGHT_PAUSE;

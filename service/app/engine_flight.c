@@ -20,6 +20,7 @@ void engine_flight_discard(struct engine_flight *run)
     attempt_outcome_done(&run->outcome);
     blob_free(run->answer.body);
     intake_free(run->intake);
+    run->engine->flight_bytes -= run->bytes;
     free(run);
 }
 
@@ -35,6 +36,8 @@ static void ended(struct engine_flight *run)
     engine_answer_waiters(run);
     timers_stop(timers(run), &run->deadline);
     engine_forget(run);
+    intake_drop_bodies(run->intake);
+    engine_weigh(run);
     engine_keep_answer(run);
     engine_settle(run);
 }
@@ -181,6 +184,7 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
         free(run);
         return rc;
     }
+    engine_weigh(run);
     *ret = run;
     return OK;
 }

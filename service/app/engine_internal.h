@@ -53,6 +53,7 @@ struct engine {
     struct list unstored;   /* those that the store is to get yet (engine_memory.c) */
     unsigned unstored_count;
     unsigned flight_count, waiter_count;
+    size_t flight_bytes; /* of all bodies that flights hold */
     unsigned open_requests;
     unsigned admitted;                 /* flights that passed admission */
     struct upstream_memory *upstreams; /* one per configured upstream */
@@ -77,6 +78,7 @@ struct engine_flight {
     unsigned retry_count; /* the highest of its waiters */
     struct timer orphan;  /* runs while it is one that will be given up */
     bool is_orphan;
+    size_t bytes;              /* its part of engine.flight_bytes */
     bool admitted;             /* counted in upstream_memory.flights */
     struct transfer *transfer; /* NULL: no call runs */
     struct timer deadline, pause;
@@ -151,8 +153,13 @@ int64_t engine_answer_ttl_ms(const struct engine_flight *run);
 void engine_keep_answer(struct engine_flight *run);
 /* Reply from memory.  False: no answer is kept for the request's key. */
 bool engine_replay(struct waiter *waiter);
-/* Forget what may be forgotten until memory_bytes_max is kept. */
-void engine_make_room(struct engine *engine);
+/* Count what this flight holds, after a change: bodies of its request and of its answer. */
+void engine_weigh(struct engine_flight *run);
+/* All bodies that flights and answers hold. */
+size_t engine_memory_bytes(const struct engine *engine);
+/* Forget kept answers, then finished orphans, oldest first, until there are at most
+ * memory_bytes_max.  False: what runs or is being told is more than that. */
+bool engine_make_room(struct engine *engine);
 /* Stop offering answers to the store, which is closed. */
 void engine_unstored_done(struct engine *engine);
 

@@ -136,7 +136,6 @@ void engine_keep_answer(struct engine_flight *run)
         return;
     if (!run->flight.without_store && !stays_in_memory(run))
         store_again(run);
-    engine_make_room(run->engine);
 }
 
 bool engine_replay(struct waiter *waiter)
@@ -163,9 +162,51 @@ bool engine_replay(struct waiter *waiter)
     return true;
 }
 
-void engine_make_room(struct engine *engine)
+/* ---- how much there is */
+
+static size_t bytes_of(const struct engine_flight *run)
 {
-    while (engine->answers.count > 0 &&
-           engine->answers.bytes > engine->config->limits.memory_bytes_max)
-        answers_remove_oldest(&engine->answers);
+    const struct blob *outcome = run->outcome.body, *answer = run->answer.body;
+    return blob_span(run->intake->client_body).n + blob_span(run->intake->upstream_body).n +
+           blob_span(outcome).n + (answer == outcome ? 0 : blob_span(answer).n);
+}
+
+void engine_weigh(struct engine_flight *run)
+{
+    size_t bytes = bytes_of(run);
+    run->engine->flight_bytes += bytes - run->bytes;
+    run->bytes = bytes;
+}
+
+size_t engine_memory_bytes(const struct engine *engine)
+{
+    return engine->flight_bytes + engine->answers.bytes;
+}
+
+/* False: there is no finished orphan. */
+static bool forget_oldest_orphan(struct engine *engine)
+{
+    for (struct list *link = engine->ended.next; link != &engine->ended; link = link->next) {
+        struct engine_flight *run = CONTAINER_OF(link, struct engine_flight, link);
+        if (!run->is_orphan)
+            continue;
+        engine->counts.orphans_lost++;
+        engine_flight_discard(run);
+        return true;
+    }
+    return false;
+}
+
+bool engine_make_room(struct engine *engine)
+{
+    size_t bytes_max = engine->config->limits.memory_bytes_max;
+    while (engine_memory_bytes(engine) > bytes_max) {
+        if (engine->answers.count > 0) {
+            answers_remove_oldest(&engine->answers);
+            engine->counts.answers_dropped++;
+        } else if (!forget_oldest_orphan(engine)) {
+            return false;
+        }
+    }
+    return true;
 }

@@ -165,11 +165,13 @@ bool engine_keeps(const struct engine_flight *run)
 
 void engine_settle(struct engine_flight *run)
 {
+    struct engine *engine = run->engine;
+    int64_t window_ms = run->intake->config->idempotency.adopt_window_ms;
     if (run->telling > 0)
         return;
-    int64_t window_ms = run->intake->config->idempotency.adopt_window_ms;
     if (run->delivered || !engine_keeps(run) || become_orphan(run, window_ms) != OK)
         engine_flight_discard(run);
+    (void)engine_make_room(engine); /* which may forget this one */
 }
 
 /* ---- adoption */

@@ -343,6 +343,13 @@ void intake_keep_splice(struct intake *intake)
     intake->client_body = NULL;
 }
 
+void intake_drop_bodies(struct intake *intake)
+{
+    intake_keep_splice(intake);
+    blob_free(intake->upstream_body);
+    intake->upstream_body = NULL;
+}
+
 static bool wants_include_usage(const struct intake *intake,
                                 const struct intake_context *context)
 {

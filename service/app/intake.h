@@ -75,5 +75,7 @@ MUST_CHECK enum rc intake_drop_include_usage(struct intake *intake);
 
 /* The provider took the splice: the client's body is not needed any more. */
 void intake_keep_splice(struct intake *intake);
+/* No call will be made any more. */
+void intake_drop_bodies(struct intake *intake);
 
 #endif

@@ -17,6 +17,10 @@
       "Keyed answers kept in memory, not in the store.", state->answers_in_memory)             \
     X("unstream_answers_unstored", "gauge", "Of these, answers that the store is to get yet.", \
       state->answers_unstored)                                                                 \
+    X("unstream_answers_dropped_total", "counter",                                             \
+      "Keyed answers dropped from memory before their time.", state->counts.answers_dropped)   \
+    X("unstream_memory_bytes", "gauge", "Bodies of generations and answers held in memory.",   \
+      state->memory_bytes)                                                                     \
     X("unstream_connections", "gauge", "Client connections open.", connections)                \
     X("unstream_draining", "gauge", "1 while the service is about to stop.", state->draining)  \
     X("unstream_flights_total", "counter", "Flights started.", state->counts.flights)          \

@@ -196,7 +196,7 @@ static const struct config_key keys[] = {
     LIMITS_KEY(answer_bytes_max, "answer_bytes_max", SIZE, "33554432", 1, GIB,
                .help = "The largest answer."),
     LIMITS_KEY(memory_bytes_max, "memory_bytes_max", SIZE, "1073741824", MIB, TIB,
-               .in_effect = NOT_YET, .help = "Memory for bodies and answers, all together."),
+               .help = "Memory for bodies and answers, all together."),
     LIMITS_KEY(flights_max, "flights_max", COUNT, "2000", 1, 1000000,
                .help = "Flights at once."),
     LIMITS_KEY(queue_max, "queue_max", COUNT, "1000", 0, 1000000, .in_effect = NOT_YET,

@@ -1,13 +1,14 @@
 """Answers in memory: when the store is in trouble, when they must not be at rest, and how much there is."""
 import contextlib
 import hashlib
+import json
 import re
 import sqlite3
 
 import pytest
 
 from support import (CHAT, MESSAGES, UPSTREAMS, assert_answer, assert_error, free_port, in_background,
-                     question, request, unique, wait_until)
+                     leave, question, request, sent_body, unique, wait_until)
 
 ONE_ATTEMPT = {"upstreams": {name: {"attempts_max": 1} for name in UPSTREAMS}}
 
@@ -204,3 +205,87 @@ def test_forgotten_answers_run_again_as_often_as_a_key_may(launch, provider, tmp
         else:
             assert_error(reply, CHAT, 502, "paid_calls_exhausted", retry=False)
         service.stop()
+
+
+# ---- how much there is
+
+MIB = 1 << 20
+SMALL = {"limits": {"memory_bytes_max": MIB}}
+
+
+def padded(model, size):
+    """A body of exactly this many bytes."""
+    empty = len(json.dumps(question(MESSAGES, model, "")))
+    return json.dumps(question(MESSAGES, model, "x" * (size - empty))).encode()
+
+
+def test_a_request_may_hold_just_as_much_as_there_is(launch, provider):
+    service = launch(SMALL)
+    model = unique("exact")
+    probe = padded(model, 1000)
+    assert_answer(service.post(MESSAGES, probe))
+    added = len(sent_body(provider.requests(model)[0])) - len(probe)
+    assert_answer(service.post(MESSAGES, padded(model, MIB - added)))
+    refused = service.post(MESSAGES, padded(model, MIB - added + 1))
+    assert_error(refused, MESSAGES, 503, "overloaded", retry=True)
+    assert provider.hits(model) == 2
+
+
+def test_while_memory_is_full_only_new_work_is_refused(launch, provider):
+    observed = Observed(launch, SMALL)
+    service = observed.service
+    model, hold = held(provider, "full")
+    body, keys = padded(model, 700_000), [unique("key") for _ in range(2)]
+    answered = question(MESSAGES, unique("answered"))
+    assert_answer(service.post(MESSAGES, answered, keys[1]), key_status="executed")
+    first = in_background(service.post, MESSAGES, body, keys[0])
+    provider.wait_for(model)
+    assert 700_000 <= observed.metric("memory_bytes") < 710_000
+    for key in (None, unique("key")):
+        refused = service.post(MESSAGES, body, key)
+        assert_error(refused, MESSAGES, 503, "overloaded", retry=True)
+    joined = in_background(service.post, MESSAGES, body, keys[0])
+    assert_answer(service.post(MESSAGES, answered, keys[1]), key_status="replayed")
+    service.settle()
+    provider.release(hold)
+    assert_answer(first.result(), key_status="executed")
+    assert_answer(joined.result(), first.result().body, key_status="joined")
+    assert_answer(service.post(MESSAGES, body))
+    assert observed.metric("memory_bytes") == 0
+
+
+def test_the_oldest_answers_are_dropped_from_memory(launch, provider):
+    observed = Observed(launch, SMALL)
+    service = observed.service
+    asked = [(question(CHAT, provider.script(unique("large"), {"text": "x" * 400_000}, repeat=True)),
+              unique("key")) for _ in range(3)]
+    firsts = [service.post(CHAT, *each, headers=NO_STORE) for each in asked]
+    assert observed.metric("answers_in_memory") == 2
+    assert observed.metric("answers_dropped_total") == 1
+    for (body, key), first in list(zip(asked, firsts))[1:]:
+        reply = service.post(CHAT, body, key, headers=NO_STORE)
+        assert_answer(reply, first.body, key_status="replayed")
+    assert_answer(service.post(CHAT, *asked[0], headers=NO_STORE), key_status="executed")
+    assert provider.hits(asked[0][0]["model"]) == 2
+
+
+def test_finished_orphans_go_after_kept_answers_oldest_first(launch, provider):
+    observed = Observed(launch, SMALL)
+    service = observed.service
+    text, again = {"text": "x" * 400_000}, {"x-stainless-retry-count": "1"}
+    private = question(CHAT, provider.script(unique("private"), text)), unique("key")
+    assert_answer(service.post(CHAT, *private, headers=NO_STORE), key_status="executed")
+    bodies = []
+    for count in range(1, 4):
+        model, hold = held(provider, "orphan", hold_at=0, **text)
+        bodies.append(question(CHAT, model))
+        leave(service, provider, CHAT, bodies[-1], "x-stainless-retry-count: 0")
+        wait_until(lambda: observed.metric("orphans_total") == count, "the orphan")  # noqa: B023
+        provider.release(hold)
+        provider.wait_for(model, "done")
+        wait_until(lambda: observed.metric("flights_running") == 0, "its end")
+    assert observed.metric("answers_in_memory") == 0
+    assert observed.metric("orphans") == 2
+    replies = [service.post(CHAT, body, headers=again) for body in bodies]
+    assert [reply["idempotency-status"] for reply in replies] == [None, "adopted", "adopted"]
+    assert [provider.hits(body["model"]) for body in bodies] == [2, 1, 1]
