@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-    FIXED_SCHEDULES = 3000,
+    FIXED_SCHEDULES = 2500,
     RANDOM_SCHEDULES = 1000,
     MANY_SCHEDULES = 40000, /* UNSTREAM_ALL */
     STEPS_MAX = 120,
@@ -40,7 +40,7 @@ __attribute__((constructor)) static void watch_for_death(void)
 
 static void post(struct world *world)
 {
-    bool keyless = dice_chance(&world->dice, 15);
+    bool keyless = dice_chance(&world->dice, 25);
     bool popular = dice_chance(&world->dice, 50);
     int key = keyless ? MODEL_KEYLESS : popular ? 0 : (int)dice_pick(&world->dice, MODEL_KEYS);
     unsigned variant = dice_chance(&world->dice, 93) ? 0 : 1;
@@ -175,6 +175,7 @@ static void run_schedule(uint64_t seed, struct world *ret_sum)
     ret_sum->seen.replays += world.seen.replays;
     ret_sum->seen.joins += world.seen.joins;
     ret_sum->seen.unstored += world.seen.unstored;
+    ret_sum->seen.adopted += world.seen.adopted;
     ret_sum->seen.mismatches += world.seen.mismatches;
     ret_sum->seen.crashes += world.seen.crashes;
     ret_sum->seen.calls += world.seen.calls;
@@ -197,14 +198,15 @@ static void run_schedules(uint64_t first, uint64_t count)
     struct world sum = {0};
     for (uint64_t i = 0; i < count; i++)
         run_schedule(first + i, &sum);
-    print_message("seeds %llu+%llu: %llu calls, %llu replies, %llu joined, %llu replayed, "
-                  "%llu unstored, %llu mismatches, %llu crashes, %llu lost commits\n",
-                  (unsigned long long)first, (unsigned long long)count,
-                  (unsigned long long)sum.seen.calls, (unsigned long long)sum.seen.replies,
-                  (unsigned long long)sum.seen.joins, (unsigned long long)sum.seen.replays,
-                  (unsigned long long)sum.seen.unstored,
-                  (unsigned long long)sum.seen.mismatches, (unsigned long long)sum.seen.crashes,
-                  (unsigned long long)sum.seen.stuck);
+    print_message(
+        "seeds %llu+%llu: %llu calls, %llu replies, %llu joined, %llu replayed, "
+        "%llu unstored, %llu adopted, %llu mismatches, %llu crashes, %llu lost commits\n",
+        (unsigned long long)first, (unsigned long long)count,
+        (unsigned long long)sum.seen.calls, (unsigned long long)sum.seen.replies,
+        (unsigned long long)sum.seen.joins, (unsigned long long)sum.seen.replays,
+        (unsigned long long)sum.seen.unstored, (unsigned long long)sum.seen.adopted,
+        (unsigned long long)sum.seen.mismatches, (unsigned long long)sum.seen.crashes,
+        (unsigned long long)sum.seen.stuck);
     if (count < 100)
         return;
     assert_true(sum.seen.calls > count && sum.seen.replays > count &&
