@@ -10,6 +10,13 @@ static bool is_same_request(const struct engine_flight *run, const struct key_re
     return digest_eq(&record->fingerprint, &run->intake->fingerprint);
 }
 
+/* A crash cut its last flight off, and the configuration says not to run it again. */
+static bool is_left_unknown(const struct engine_flight *run, const struct key_record *record)
+{
+    return run->intake->config->idempotency.on_interrupted == ON_INTERRUPTED_FAIL &&
+           span_is(record->answer.error_code, "interrupted");
+}
+
 /* What the store's record of the key means for this flight. */
 static enum flight_key judge_record(const struct engine_flight *run,
                                     const struct key_record *record)
@@ -19,6 +26,8 @@ static enum flight_key judge_record(const struct engine_flight *run,
     case KEY_ABSENT:
         return FLIGHT_KEY_FREE;
     case KEY_RELEASED:
+        if (same && is_left_unknown(run, record))
+            return FLIGHT_KEY_UNKNOWN;
         return same ? FLIGHT_KEY_FREE : FLIGHT_KEY_OTHER;
     case KEY_DONE:
     case KEY_FAILED:

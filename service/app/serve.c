@@ -25,6 +25,7 @@ struct service {
     struct watch signals;
     struct timer drain_end;
     bool draining, stopping, given_up;
+    bool lost; /* a sync of the store failed */
 };
 
 /* ---- the end */
@@ -215,11 +216,26 @@ static void log_start(const struct service *service)
     log_end(&line);
 }
 
+/* After a failed sync nothing that is written can be trusted: what runs is answered, and a new
+ * process finds out what the file holds. */
+static void check_store(struct service *service)
+{
+    if (service->lost || !store_stats(service->store).lost)
+        return;
+    service->lost = true;
+    log_message(service->log, LOG_LEVEL_ERROR, "store_lost",
+                SPAN("the disk failed to sync the store: this process writes nothing more and "
+                     "ends; check the disk, then start it again"));
+    if (!service->draining)
+        drain(service);
+}
+
 static void run(struct service *service)
 {
     bool done = false;
     while (!done) {
         event_loop_round(service->loop, -1);
+        check_store(service);
         done = service->given_up || (service->draining && engine_is_idle(service->engine));
     }
     if (service->given_up)
@@ -273,5 +289,6 @@ int serve(struct config *config, const struct log *log)
         log_start(&service);
         run(&service);
     }
-    return finish(&service, rc);
+    int status = finish(&service, rc);
+    return service.lost ? EX_SOFTWARE : status;
 }

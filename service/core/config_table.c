@@ -167,7 +167,6 @@ static const struct config_key keys[] = {
                     .help = "How long a finished orphan is remembered."),
     IDEMPOTENCY_KEY(
         on_interrupted, "on_interrupted", CHOICE, "\"retry\"", .choices = "retry|fail",
-        .in_effect = NOT_YET,
         .help = "A retry of a flight that a crash ended: run again, or 502 outcome_unknown."),
     IDEMPOTENCY_KEY(on_store_error, "on_store_error", CHOICE, "\"refuse\"",
                     .choices = "refuse|memory",

@@ -78,6 +78,7 @@ enum flight_key {
     FLIGHT_KEY_ANSWERED, /* DONE or FAILED with this fingerprint */
     FLIGHT_KEY_OTHER,    /* another fingerprint */
     FLIGHT_KEY_CORRUPT,  /* answered, but the body does not match its checksum */
+    FLIGHT_KEY_UNKNOWN,  /* a crash cut its flight off, and it must not be run again */
     FLIGHT_KEY_USED_UP,  /* released, and no paid calls are left */
     FLIGHT_KEY_TROUBLE,  /* the store failed */
 };

@@ -241,6 +241,13 @@ TEST(flight, used_up_calls_are_not_made_again)
     play(&world, "0 look up\n0 claim\n0 answer 502 paid_calls_exhausted, do not retry");
 }
 
+TEST(flight, a_generation_that_a_crash_cut_off_is_not_repeated_where_that_is_asked_for)
+{
+    struct world world = keyed_world();
+    world.lookup = FLIGHT_KEY_UNKNOWN;
+    play(&world, "0 look up\n0 answer 502 outcome_unknown, do not retry");
+}
+
 TEST(flight, a_free_refusal_is_retried_with_the_call_that_was_counted)
 {
     struct world world = keyed_world();

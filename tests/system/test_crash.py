@@ -5,7 +5,7 @@ import time
 import pytest
 
 from crashing import GONE, Crashing, ask_in_background, words
-from support import CHAT, ROOT, assert_answer, question, unique
+from support import CHAT, ROOT, assert_answer, assert_error, in_background, question, unique
 
 PAID_CALLS_MAX = 4  # the default
 REFUSED = {"status": 400, "body": {"error": {"message": "not like this"}}}
@@ -146,3 +146,23 @@ def test_a_reaper_that_dies_takes_nothing_that_lives(crashing, provider):
     service.stop()
     crashing.assert_sound()
     assert crashing.paid_calls() == [1]
+
+
+def test_where_it_is_asked_for_an_interrupted_generation_is_not_repeated(launch, provider):
+    cautious = {"idempotency": {"on_interrupted": "fail"}}
+    service, model, key = launch(cautious), unique("cut-off"), unique("key")
+    provider.script(model, {"hold": unique("hold")})
+    body = question(CHAT, model)
+    cut_off = in_background(service.post, CHAT, body, key)
+    provider.wait_for(model)
+    service.process.kill()
+    service.process.wait()
+    assert cut_off.exception() is not None
+    again = launch(cautious, service.directory)
+    assert_error(again.post(CHAT, body, key), CHAT, 502, "outcome_unknown", retry=False)
+    assert_error(again.post(CHAT, body, key), CHAT, 502, "outcome_unknown", retry=False)
+    assert provider.hits(model) == 1
+    again.stop()
+    bold = launch({}, service.directory)
+    assert_answer(bold.post(CHAT, body, key), key_status="executed")
+    assert provider.hits(model) == 1  # stopping the service before it reset the provider

@@ -342,7 +342,6 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "\"limits\": {\"memory_bytes_max\": 1048576, \"queue_max\": 1, \"queue_s\": 0.25, "
         "\"store_bytes_max\": 1048576, \"store_free_bytes_min\": 0}}",
         "unstream.json: idempotency.result_url_ttl_s: " NOT_YET "result_url_ttl_s 1\n"
-        "unstream.json: idempotency.on_interrupted: " NOT_YET "on_interrupted \"fail\"\n"
         "unstream.json: limits.queue_max: " NOT_YET "queue_max 1\n"
         "unstream.json: limits.queue_s: " NOT_YET "queue_s 0.25\n"
         "unstream.json: limits.store_free_bytes_min: " NOT_YET "store_free_bytes_min 0\n"
