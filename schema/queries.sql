@@ -145,3 +145,44 @@ WHERE key = (SELECT key FROM keys WHERE forget_ms <= :now_ms ORDER BY forget_ms 
 -- name: flight_reap
 DELETE FROM flights
 WHERE flight = (SELECT flight FROM flights WHERE forget_ms <= :now_ms ORDER BY forget_ms LIMIT 1);
+
+-- name: task_scan
+-- Some keys in the order of their digests, with the last flight of each, whatever their age.
+-- What an operator asked for is picked out of them by the caller, so that one step stays short.
+SELECT k.key, iif(k.state = 'failed' AND k.answer_until_ms <= :now_ms, 'released', k.state),
+       k.forget_ms <= :now_ms, k.paid_calls, k.created_ms, k.ended_ms, k.flight,
+       f.scope, f.route, f.status, length(b.bytes)
+FROM (SELECT * FROM keys WHERE key > :after AND key >= :first AND key <= :last
+      ORDER BY key LIMIT :rows) AS k
+LEFT JOIN flights AS f ON f.flight = k.flight
+LEFT JOIN bodies AS b ON b.body = f.body
+ORDER BY k.key;
+
+-- name: task_release_key
+-- A failure is forgotten, a flight loses its key; what was paid for is remembered.
+UPDATE keys
+SET state = 'released', ended_ms = coalesce(ended_ms, :now_ms), answer_until_ms = NULL,
+    forget_ms = max(coalesce(forget_ms, :forget_ms), :forget_ms)
+WHERE key = :key AND state IN ('running', 'failed');
+
+-- name: task_release_flight
+UPDATE flights
+SET state = 'interrupted', ended_ms = :now_ms, status = 503, error_code = 'interrupted',
+    forget_ms = :forget_ms
+WHERE flight = :flight AND state = 'running';
+
+-- name: task_purge_key
+DELETE FROM keys WHERE key = :key AND state <> 'running';
+
+-- name: task_purge_flights
+DELETE FROM flights WHERE key = :key AND state <> 'running';
+
+-- name: erase
+-- Deleted content is overwritten, wherever it stood.
+PRAGMA secure_delete = ON;
+
+-- name: erase_cheaply
+PRAGMA secure_delete = FAST;
+
+-- name: backup
+VACUUM INTO :path;

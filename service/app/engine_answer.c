@@ -1,10 +1,11 @@
 /* From a flight's verdict to the answer that is stored and that all its waiters get. */
 #include "app/engine_internal.h"
 
+#include "core/http_date.h"
 #include "core/json.h"
 
 /* A provider's error body and what is put around it. */
-enum { ERROR_BODY_BYTES_MAX = ATTEMPT_ERROR_BYTES_MAX + 16384, ERROR_MESSAGE_BYTES_MAX = 1024 };
+enum { ERROR_BODY_BYTES_MAX = ATTEMPT_ERROR_BYTES_MAX + 16384, ERROR_MESSAGE_BYTES_MAX = 4096 };
 
 static bool is_json_object(struct span body)
 {
@@ -40,14 +41,33 @@ static const char *render_upstream_error(const struct engine_flight *run, struct
     return "application/json";
 }
 
+void engine_message(enum http_error error, const char *detail, struct buf *out)
+{
+    buf_add_text(out, http_error_info(error)->text);
+    if (detail)
+        buf_printf(out, " (%s)", detail);
+}
+
+const char *engine_explain_reuse(struct intake *intake, struct span first_members,
+                                 int64_t first_unix_ms)
+{
+    BUF(text, ERROR_MESSAGE_BYTES_MAX);
+    buf_add_text(&text, "first seen ");
+    http_date_print(first_unix_ms / 1000, &text);
+    size_t seen = text.n;
+    buf_add_text(&text, "; ");
+    members_explain(&intake->members, first_members, &text);
+    if (text.n == seen + 2)
+        text.n = seen;
+    struct span copy = arena_copy(&intake->arena, buf_span(&text));
+    return buf_rc(&text) == OK ? copy.p : NULL;
+}
+
 static void render_own_error(const struct engine_flight *run, struct buf *out)
 {
     const struct verdict *verdict = &run->flight.verdict;
-    const struct http_error_info *info = http_error_info(verdict->error);
     BUF(message, ERROR_MESSAGE_BYTES_MAX);
-    buf_add_text(&message, info->text);
-    if (verdict->detail)
-        buf_printf(&message, " (%s)", verdict->detail);
+    engine_message(verdict->error, verdict->detail ? verdict->detail : run->detail, &message);
     const struct http_error_params params = {
         .shape = api_error_shape(run->intake->api),
         .error = verdict->error,

@@ -83,6 +83,7 @@ struct engine_flight {
     struct transfer *transfer; /* NULL: no call runs */
     struct timer deadline, pause;
     struct attempt_outcome outcome; /* of the last call */
+    const char *detail;   /* more about the verdict, in the intake's arena; NULL: nothing */
     struct answer answer; /* of the verdict; body owned, spans in the intake's arena */
     enum source source;   /* for the waiter that started it */
     int64_t start_ms, first_call_ms, call_start_ms, end_ms; /* monotonic, -1: not yet */
@@ -172,6 +173,13 @@ void engine_call_abort(struct engine_flight *run);
 enum flight_order engine_call_ended(struct engine_flight *run);
 
 /* ---- engine_answer.c */
+
+/* Appends what an error of ours says: its own text, and `detail` (NULL: nothing) behind it. */
+void engine_message(enum http_error error, const char *detail, struct buf *out);
+/* How a request differs from the one that first used its key, as far as is known; lives as long
+ * as the intake; NULL: out of memory. */
+const char *engine_explain_reuse(struct intake *intake, struct span first_members,
+                                 int64_t first_unix_ms);
 
 /* Builds run->answer from the verdict.  Out of memory leaves its body NULL. */
 void engine_build_answer(struct engine_flight *run);

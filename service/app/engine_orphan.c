@@ -149,7 +149,7 @@ void engine_unattended(struct engine_flight *run)
 {
     const struct intake *intake = run->intake;
     bool goes_on = intake->route->on_disconnect == ON_DISCONNECT_CONTINUE;
-    if (intake->keyed || run->attending > 0)
+    if (intake->keyed || run->attending > 0 || run->is_orphan)
         return;
     if (!run->kin && goes_on)
         return;

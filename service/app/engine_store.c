@@ -55,6 +55,8 @@ static enum flight_key judge(struct engine_flight *run, enum rc rc,
     enum flight_key key = rc == OK ? judge_record(run, record) : FLIGHT_KEY_TROUBLE;
     if (key == FLIGHT_KEY_ANSWERED)
         keep_record(run, record);
+    if (key == FLIGHT_KEY_OTHER)
+        run->detail = engine_explain_reuse(run->intake, record->members, record->created_ms);
     return key;
 }
 
@@ -130,6 +132,7 @@ enum flight_order engine_store_claim(struct engine_flight *run)
         .key = intake->key,
         .scope = intake->scope,
         .fingerprint = intake->fingerprint,
+        .members = intake->members.hashes,
         .flight = run->id,
         .route = span_of(api_route(intake->api)),
         .now_ms = clock_unix_ms(),

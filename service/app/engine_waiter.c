@@ -1,10 +1,15 @@
 /* Waiters: how a request waits for a flight, and how it gets its reply. */
 #include "app/engine_internal.h"
 
+#include "app/clock.h"
+
 #include <string.h>
 
-/* How long a waiter stays past its deadline for a verdict that is being made durable. */
-enum { VERDICT_GRACE_MS = 5000 };
+enum {
+    /* How long a waiter stays past its deadline for a verdict that is being made durable. */
+    VERDICT_GRACE_MS = 5000,
+    REUSE_MESSAGE_BYTES_MAX = 8192,
+};
 
 /* ---- replies to waiters */
 
@@ -144,13 +149,23 @@ enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run, int64_
     return OK;
 }
 
+/* The key runs, for another request. */
+static void refuse_reuse(struct waiter *waiter, const struct engine_flight *run)
+{
+    int64_t running_ms = engine_now_ms(waiter->engine) - run->start_ms;
+    const char *how = engine_explain_reuse(waiter->intake, run->intake->members.hashes,
+                                           clock_unix_ms() - running_ms);
+    BUF(message, REUSE_MESSAGE_BYTES_MAX);
+    engine_message(HTTP_ERROR_KEY_REUSED, how, &message);
+    engine_refuse(waiter, HTTP_ERROR_KEY_REUSED,
+                  buf_rc(&message) == OK ? buf_text(&message) : NULL);
+}
+
 void engine_join(struct waiter *waiter, struct engine_flight *run)
 {
     const struct intake *intake = waiter->intake;
-    bool same = memcmp(run->intake->fingerprint.bytes, intake->fingerprint.bytes,
-                       sizeof intake->fingerprint.bytes) == 0;
-    if (!same) {
-        engine_refuse(waiter, HTTP_ERROR_KEY_REUSED, NULL);
+    if (!digest_eq(&run->intake->fingerprint, &intake->fingerprint)) {
+        refuse_reuse(waiter, run);
         return;
     }
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);

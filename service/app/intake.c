@@ -248,19 +248,19 @@ enum rc intake_head(struct intake *intake, const struct intake_context *context,
 /* ---- with the body */
 
 static enum rc find_fingerprint(struct intake *intake, const struct http_head *head,
-                                struct span body, struct intake_refusal *ret)
+                                struct span body, struct buf *canonical,
+                                struct intake_refusal *ret)
 {
     const char *without = intake->api == API_SIMPLE ? "idempotency_key" : NULL;
-    BUF(canonical, body.n);
     struct json_refusal refusal;
-    enum rc rc = canonical_json(body, without, &canonical, &refusal);
+    enum rc rc = canonical_json(body, without, canonical, &refusal);
     if (rc == E_SYNTAX)
         return refuse_with(intake, ret, HTTP_ERROR_INVALID_JSON,
                            "the body is not a valid JSON object: %s, at byte %zu",
                            json_error_text(refusal.error), refusal.offset);
     if (rc != OK)
         return rc;
-    return fingerprint_of(head, intake->api, buf_span(&canonical), &intake->arena,
+    return fingerprint_of(head, intake->api, buf_span(canonical), &intake->arena,
                           &intake->fingerprint);
 }
 
@@ -414,13 +414,16 @@ static enum rc address_upstream(struct intake *intake, const struct intake_conte
 enum rc intake_body(struct intake *intake, const struct intake_context *context,
                     const struct http_head *head, struct span body, struct intake_refusal *ret)
 {
-    enum rc rc = find_fingerprint(intake, head, body, ret);
+    BUF(canonical, body.n);
+    enum rc rc = find_fingerprint(intake, head, body, &canonical, ret);
     if (rc == OK && intake->api == API_SIMPLE)
         rc = map_simple(intake, body, ret);
     else if (rc == OK)
         rc = (intake->client_body = blob_new(body)) ? OK : E_NOMEM;
     if (rc == OK)
         rc = settle_key(intake, ret);
+    if (rc == OK && intake->keyed)
+        rc = members_of(&intake->key, buf_span(&canonical), &intake->arena, &intake->members);
     intake->include_usage = wants_include_usage(intake, context);
     if (rc == OK)
         rc = splice(intake, ret);

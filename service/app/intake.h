@@ -15,6 +15,7 @@
 #include "core/http_error.h"
 #include "core/http_message.h"
 #include "core/idem_key.h"
+#include "core/members.h"
 
 struct intake {
     struct arena arena;
@@ -26,6 +27,7 @@ struct intake {
     struct digest scope;
     struct digest key; /* keyed */
     struct digest fingerprint;
+    struct members members;   /* keyed */
     struct idem_key idem_key; /* absent: keyless */
     bool anonymous;
     bool keyed;

@@ -1,6 +1,8 @@
 /* unstream: complete JSON answers for clients that cannot stream, from providers that do. */
 #include "app/assemble_command.h"
+#include "app/backup_command.h"
 #include "app/config_command.h"
+#include "app/keys_command.h"
 #include "app/options.h"
 #include "app/serve.h"
 
@@ -64,6 +66,12 @@ int main(int argc, char **argv)
         return EX_OK;
     case OPTIONS_ASSEMBLE:
         return assemble_command(options.command_argc, options.command_argv);
+    case OPTIONS_KEYS:
+        return keys_command(&source, options.arguments, options.command_argc,
+                            options.command_argv);
+    case OPTIONS_BACKUP:
+        return backup_command(&source, options.arguments, options.command_argc,
+                              options.command_argv);
     }
     return EX_SOFTWARE;
 }

@@ -1,6 +1,8 @@
 #include "app/ops.h"
 
+#include "app/clock.h"
 #include "app/metrics.h"
+#include "app/ops_keys.h"
 #include "app/probes.h"
 #include "app/reply.h"
 #include "core/credential.h"
@@ -57,6 +59,90 @@ static void send_metrics(struct ops *ops, struct http_request *request)
     reply_send(request, &reply);
 }
 
+/* ---- POST /ops/keys/... */
+
+static const char keys_path[] = "/ops/keys/";
+
+/* From the request until the store's callback. */
+struct keys_call {
+    struct ops *ops;
+    struct http_request *request; /* NULL: it has ended */
+};
+
+static struct ops_keys keys_of(const struct ops *ops)
+{
+    const struct store *store = ops->params.store;
+    return (struct ops_keys){ops->params.config, {(const char *)store->salt, STORE_SALT_BYTES}};
+}
+
+static void refuse(struct http_request *request, enum http_error error, const char *detail)
+{
+    reply_error(request, SHAPE_PROBLEM, error, detail, NULL, SPAN_ABSENT);
+}
+
+static void send_keys(const struct keys_call *call, const struct store_task_result *result)
+{
+    const struct ops_keys keys = keys_of(call->ops);
+    BUF(text, OPS_KEYS_REPLY_BYTES_MAX);
+    ops_keys_render(&keys, result, &text);
+    OWNED(blob) body = buf_rc(&text) == OK ? blob_take(&text) : NULL;
+    const struct reply reply = {
+        .answer = {.status = body ? 200 : 503,
+                   .body = body,
+                   .content_type = SPAN("application/json")},
+    };
+    reply_send(call->request, &reply);
+}
+
+static void on_task(void *context, enum rc rc, const struct store_task_result *result)
+{
+    struct keys_call *call = context;
+    if (call->request) {
+        http_request_set_tag(call->request, NULL);
+        if (rc == OK)
+            send_keys(call, result);
+        else
+            refuse(call->request, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+    }
+    free(call);
+}
+
+static void start_task(struct ops *ops, struct http_request *request,
+                       const struct store_task *task)
+{
+    struct keys_call *call = malloc(sizeof *call);
+    if (call)
+        *call = (struct keys_call){ops, request};
+    if (!call || store_task(ops->params.store, task, on_task, call) != OK) {
+        free(call);
+        refuse(request, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+        return;
+    }
+    http_request_set_tag(request, call);
+}
+
+static void on_request(void *context, struct http_request *request)
+{
+    struct ops *ops = context;
+    const struct ops_keys keys = keys_of(ops);
+    struct span verb = span_from(http_request_head(request)->path, sizeof keys_path - 1);
+    struct store_task task;
+    const char *problem = NULL;
+    enum rc rc = ops_keys_parse(&keys, verb, http_request_body(request), clock_unix_ms(), &task,
+                                &problem);
+    if (rc == OK)
+        start_task(ops, request, &task);
+    else if (rc == E_NOT_FOUND)
+        refuse(request, HTTP_ERROR_NOT_FOUND,
+               "served here are /ops/keys/list, show, release and purge");
+    else if (rc == E_INVALID)
+        refuse(request, HTTP_ERROR_INVALID_REQUEST, problem);
+    else
+        refuse(request, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+}
+
+/* ---- the listener */
+
 static void on_head(void *context, struct http_request *request)
 {
     struct ops *ops = context;
@@ -73,22 +159,18 @@ static void on_head(void *context, struct http_request *request)
         reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_UNAUTHORIZED,
                     "send the token of ops_token_sha256 as Authorization: Bearer", NULL,
                     SPAN_ABSENT);
-    else if (!span_is(head->path, "/metrics"))
-        reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_NOT_FOUND,
-                    "served here are /metrics, /livez and /readyz", NULL, SPAN_ABSENT);
+    else if (span_starts(head->path, keys_path)) {
+        if (!span_is(head->method, "POST"))
+            reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_METHOD_NOT_ALLOWED,
+                        "/ops/keys/... takes POST", NULL, SPAN("POST"));
+    } else if (!span_is(head->path, "/metrics"))
+        refuse(request, HTTP_ERROR_NOT_FOUND,
+               "served here are /metrics, /ops/keys/..., /livez and /readyz");
     else if (!reads)
         reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_METHOD_NOT_ALLOWED,
                     "/metrics takes GET and HEAD", NULL, SPAN("GET, HEAD"));
     else
         send_metrics(ops, request);
-}
-
-/* Cannot come: every head is answered at once. */
-static void on_request(void *context, struct http_request *request)
-{
-    (void)context;
-    (void)request;
-    ASSERT(false);
 }
 
 static void on_problem(void *context, struct http_request *request, enum front_problem problem)
@@ -107,9 +189,11 @@ static void on_left(void *context, struct http_request *request, bool broken)
 
 static void on_end(void *context, struct http_request *request, bool delivered)
 {
+    struct keys_call *call = http_request_tag(request);
     (void)context;
-    (void)request;
     (void)delivered;
+    if (call)
+        call->request = NULL;
 }
 
 struct http_handler ops_handler(struct ops *ops)

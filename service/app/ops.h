@@ -1,5 +1,5 @@
-/* The operators' listener: probes and metrics (Prometheus text format 0.0.4), on connections of
- * its own.  Beyond loopback it asks for a token; on loopback Host and Origin must be local, so
+/* The operators' listener: probes, metrics (Prometheus text format 0.0.4) and work on keys
+ * (app/ops_keys.h), on connections of its own.  Beyond loopback it asks for a token; on loopback Host and Origin must be local, so
  * that no web page can read it by DNS rebinding.  Thread: the loop. */
 #ifndef APP_OPS_H
 #define APP_OPS_H

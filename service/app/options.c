@@ -25,6 +25,8 @@ const char *options_help(void)
            "  unstream [OPTION]...           serve, configured by file or environment\n"
            "  unstream assemble chat|responses|messages [--chunk N] [--n N]\n"
            "                                 print the body of the stream on stdin\n"
+           "  unstream keys list|show|release|purge ...      idempotency keys\n"
+           "  unstream backup FILE           copy the store, also of a running service\n"
            "\n"
            "  --config FILE      JSON with // comments (else $UNSTREAM_CONFIG)\n"
            "  --listen ADDR      host:port, [v6]:port or unix:/path; may be repeated\n"
@@ -110,12 +112,19 @@ static enum rc take_option(struct options *options, int option, const char *argu
 
 static enum rc take_command(struct options *options, int argc, char **argv, struct buf *problem)
 {
-    if (strcmp(argv[0], "assemble") != 0)
-        return refuse(problem, "unknown command %s; unstream --help shows all", argv[0]);
-    options->action = OPTIONS_ASSEMBLE;
-    options->command_argc = argc;
-    options->command_argv = argv;
-    return OK;
+    static const struct {
+        const char *name;
+        enum options_action action;
+    } commands[] = {
+        {"assemble", OPTIONS_ASSEMBLE}, {"keys", OPTIONS_KEYS}, {"backup", OPTIONS_BACKUP}};
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        if (strcmp(argv[0], commands[i].name) == 0) {
+            options->action = commands[i].action;
+            options->command_argc = argc;
+            options->command_argv = argv;
+            return OK;
+        }
+    return refuse(problem, "unknown command %s; unstream --help shows all", argv[0]);
 }
 
 static enum rc parse(int argc, char **argv, struct buf *problem, struct options *options)

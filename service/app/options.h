@@ -2,7 +2,7 @@
  *
  *     unstream [--config FILE] [--listen ADDR]... [--store URL]
  *              [--check-config] [--print-config] [--version] [--help]
- *     unstream assemble ...
+ *     unstream assemble|keys|backup ...
  *
  * Thread: the main one, before others start (getopt keeps state). */
 #ifndef APP_OPTIONS_H
@@ -17,14 +17,16 @@ enum options_action {
     OPTIONS_PRINT_CONFIG,
     OPTIONS_VERSION,
     OPTIONS_HELP,
-    OPTIONS_ASSEMBLE
+    OPTIONS_ASSEMBLE,
+    OPTIONS_KEYS,
+    OPTIONS_BACKUP
 };
 
 struct options {
     enum options_action action;
     struct config_arguments arguments; /* views argv and `listen` below */
     struct span listen[CONFIG_LISTEN_MAX];
-    /* OPTIONS_ASSEMBLE: its own command line, beginning with the word "assemble". */
+    /* ASSEMBLE, KEYS, BACKUP: its own command line, beginning with the command's word. */
     int command_argc;
     char **command_argv;
 };

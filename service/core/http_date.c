@@ -14,12 +14,13 @@ static int digits(const char *p, int count)
     return value;
 }
 
+static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
 /* 1..12, or 0. */
 static int month_of(const char *p)
 {
-    static const char names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
     for (size_t month = 0; month < 12; month++)
-        if (memcmp(names + 3 * month, p, 3) == 0)
+        if (memcmp(months + 3 * month, p, 3) == 0)
             return (int)month + 1;
     return 0;
 }
@@ -53,4 +54,19 @@ bool http_date_parse(struct span text, int64_t *ret_unix_s)
     int64_t second_of_day = ((int64_t)hour * 60 + minute) * 60 + second;
     *ret_unix_s = days_from_civil(year, month, day) * 86400 + second_of_day;
     return true;
+}
+
+void http_date_print(int64_t unix_s, struct buf *out)
+{
+    static const char weekdays[] = "ThuFriSatSunMonTueWed"; /* 1970 began on a Thursday */
+    int64_t days = unix_s / 86400, second = unix_s % 86400;
+    int64_t year = 1970 + days / 366; /* not after the year it is */
+    int month = 1;
+    while (days_from_civil(year + 1, 1, 1) <= days)
+        year++;
+    while (month < 12 && days_from_civil(year, month + 1, 1) <= days)
+        month++;
+    buf_printf(out, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", weekdays + 3 * (days % 7),
+               (int)(days - days_from_civil(year, month, 1)) + 1, months + 3 * (month - 1),
+               (int)year, (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60));
 }

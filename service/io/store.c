@@ -30,6 +30,22 @@ enum rc store_release(struct store *store, const struct store_release *release,
     return store->ops->release(store, release, callback, context);
 }
 
+enum rc store_task(struct store *store, const struct store_task *task, store_task_cb *callback,
+                   void *context)
+{
+    return store->ops->task(store, task, callback, context);
+}
+
+const char *store_task_name(enum store_task_kind kind)
+{
+    static const char *const names[] = {
+#define X(name, word) [name] = word,
+        STORE_TASK_TABLE(X)
+#undef X
+    };
+    return names[kind];
+}
+
 struct store_stats store_stats(struct store *store)
 {
     return store->ops->stats(store);

@@ -86,6 +86,57 @@ struct store_release {
     int64_t now_ms;
 };
 
+/* ---- what operators ask for: a task looks at STORE_TASK_KEYS_MAX keys at most, in the order of
+ * their digests, and is carried on with `after` until nothing is left. */
+
+#define STORE_TASK_TABLE(X)                                                                    \
+    X(STORE_TASK_LIST, "list") /* tell what is known, without bodies */                        \
+    X(STORE_TASK_RELEASE,                                                                      \
+      "release")                 /* RUNNING and FAILED become RELEASED, their paid calls   \
+                                      * stay.  A flight that still runs goes on, but loses its \
+                                      * key: its answer is not stored */   \
+    X(STORE_TASK_PURGE, "purge") /* forget keys and answers; RUNNING ones stay.  With the  \
+                                      * last step nothing of them is left in the files */
+
+enum store_task_kind {
+#define X(name, word) name,
+    STORE_TASK_TABLE(X)
+#undef X
+};
+
+enum { STORE_TASK_KEYS_MAX = 256 };
+
+/* Which keys: those that meet all conditions. */
+struct store_task {
+    enum store_task_kind kind;
+    bool by_key, by_scope, goes_on;
+    struct digest key, scope;
+    struct digest after;       /* goes_on: the `next` of the step before */
+    int64_t created_before_ms; /* INT64_MAX: of any age */
+    int64_t now_ms;
+};
+
+struct key_summary {
+    struct digest key, scope;
+    struct flight_id flight; /* the last one; its scope, route and status */
+    enum key_state state;
+    unsigned paid_calls;
+    int64_t created_ms, ended_ms; /* ended_ms 0: running */
+    struct span route;
+    int status;          /* 0: none yet */
+    uint64_t body_bytes; /* of the stored answer */
+};
+
+struct store_task_result {
+    size_t count;                   /* listed, released or purged keys */
+    const struct key_summary *keys; /* LIST */
+    bool more;                      /* not all keys were looked at: go on after `next` */
+    struct digest next;
+};
+
+/* The result is valid during the callback only. */
+typedef void store_task_cb(void *context, enum rc rc, const struct store_task_result *result);
+
 /* Numbers for metrics and health, as of a moment ago.  A commit is a transaction of queued
  * operations, timed from its begin until it is durable; bytes are the store's on disk,
  * free_bytes what its disk has left.  writable becomes false for good when writes can no longer
@@ -112,6 +163,7 @@ struct store_ops {
                         void *context);
     enum rc (*release)(struct store *, const struct store_release *, store_done_cb *,
                        void *context);
+    enum rc (*task)(struct store *, const struct store_task *, store_task_cb *, void *context);
     struct store_stats (*stats)(struct store *);
     void (*free)(struct store *);
 };
@@ -138,6 +190,9 @@ MUST_CHECK enum rc store_complete(struct store *store,
                                   store_done_cb *callback, void *context);
 MUST_CHECK enum rc store_release(struct store *store, const struct store_release *release,
                                  store_done_cb *callback, void *context);
+MUST_CHECK enum rc store_task(struct store *store, const struct store_task *task,
+                              store_task_cb *callback, void *context);
+const char *store_task_name(enum store_task_kind kind);
 struct store_stats store_stats(struct store *store);
 /* Finishes what is queued, then closes.  The loop's mailbox must be run once more. */
 void store_free(struct store *store);

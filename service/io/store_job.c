@@ -13,6 +13,7 @@ static struct blob *parameter_body(const struct store_job *job)
     case STORE_JOB_LOOKUP:
     case STORE_JOB_CLAIM:
     case STORE_JOB_COUNT:
+    case STORE_JOB_TASK:
         break;
     }
     return NULL;
@@ -43,6 +44,9 @@ static void finish(struct message *message)
     case STORE_JOB_COMPLETE:
     case STORE_JOB_RELEASE:
         job->callback.done(job->context, job->rc);
+        break;
+    case STORE_JOB_TASK:
+        job->callback.task_done(job->context, job->rc, &job->task_result);
         break;
     }
     job_free(job);
@@ -145,11 +149,23 @@ struct store_job *store_job_release(const struct store_release *release,
     return whole(job, own_answer(job, &job->release.outcome));
 }
 
+struct store_job *store_job_task(const struct store_task *task, store_task_cb *callback,
+                                 void *context)
+{
+    struct store_job *job = job_new(STORE_JOB_TASK, context);
+    if (!job)
+        return NULL;
+    job->task = *task;
+    job->callback.task_done = callback;
+    return job;
+}
+
 void store_job_reset(struct store_job *job, enum rc rc)
 {
     blob_free(job->record.answer.body);
     job->record = (struct key_record){.state = KEY_ABSENT};
     job->claim_result = CLAIM_EXISTS;
     job->paid_calls = 0;
+    job->task_result = (struct store_task_result){0};
     job->rc = rc;
 }

@@ -15,7 +15,8 @@ enum store_job_kind {
     STORE_JOB_CLAIM,
     STORE_JOB_COUNT,
     STORE_JOB_COMPLETE,
-    STORE_JOB_RELEASE
+    STORE_JOB_RELEASE,
+    STORE_JOB_TASK
 };
 
 /* Of all texts of a job together (route, content type, ...). */
@@ -38,18 +39,21 @@ struct store_job {
         } count;
         struct store_completion completion; /* with a reference to its body */
         struct store_release release;       /* likewise */
+        struct store_task task;
     };
     union {
         store_lookup_cb *looked_up;
         store_claim_cb *claimed;
         store_count_cb *counted;
         store_done_cb *done;
+        store_task_cb *task_done;
     } callback;
     void *context;
 
     enum rc rc;
     enum claim_result claim_result;
     unsigned paid_calls;
+    struct store_task_result task_result;
     struct key_record record; /* with a reference to its body */
 };
 
@@ -65,6 +69,8 @@ struct store_job *store_job_complete(const struct store_completion *completion,
                                      store_done_cb *callback, void *context);
 struct store_job *store_job_release(const struct store_release *release,
                                     store_done_cb *callback, void *context);
+struct store_job *store_job_task(const struct store_task *task, store_task_cb *callback,
+                                 void *context);
 /* Forgets the result and makes `rc` the new one. */
 void store_job_reset(struct store_job *job, enum rc rc);
 

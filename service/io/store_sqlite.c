@@ -57,6 +57,13 @@ static enum rc release(struct store *store, const struct store_release *params,
     return send_to(sqlite, &sqlite->writer, store_job_release(params, callback, context));
 }
 
+static enum rc task(struct store *store, const struct store_task *params,
+                    store_task_cb *callback, void *context)
+{
+    struct store_sqlite *sqlite = sqlite_of(store);
+    return send_to(sqlite, &sqlite->writer, store_job_task(params, callback, context));
+}
+
 static struct store_stats stats(struct store *store)
 {
     struct store_sqlite_counters *counters = &sqlite_of(store)->counters;
@@ -130,6 +137,7 @@ static const struct store_ops sqlite_ops = {
     .count = count,
     .complete = complete,
     .release = release,
+    .task = task,
     .stats = stats,
     .free = sqlite_free,
 };

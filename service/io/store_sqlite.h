@@ -47,6 +47,12 @@ struct store_sqlite_params {
 MUST_CHECK enum rc store_sqlite_open(const struct store_sqlite_params *params,
                                      struct buf *problem, struct store **ret);
 
+/* Copies the store at `path`, which a service may have open, into the new file `file`, durable
+ * and for its owner only.  What runs is released as interrupted when the copy is opened.
+ * Blocks; thread: any.  `problem` names the file: E_INVALID (there is no store, `file` exists or
+ * cannot be made), E_LIMIT (full disk), E_IO.  E_NOMEM. */
+MUST_CHECK enum rc store_sqlite_backup(struct span path, struct span file, struct buf *problem);
+
 /* The name of a network file system, from statfs's f_type (statfs(2), linux/magic.h); NULL: it
  * is none that we know.  Pure. */
 const char *store_sqlite_network_file_system(uint64_t magic);

@@ -59,6 +59,19 @@ void store_sqlite_disk_measure(struct store_sqlite *sqlite);
 void store_sqlite_perform(struct store_sqlite *sqlite, struct sqlite_db *db,
                           struct store_job *job);
 
+/* store_sqlite_tasks.c.  Like store_sqlite_perform, for operators' tasks. */
+void store_sqlite_perform_task(struct store_sqlite *sqlite, struct sqlite_db *db,
+                               struct store_job *job);
+
+/* How queries take digests and flights, which must stay until sqlite_db_end, and tell states.
+ */
+void store_sqlite_bind_digest(struct sqlite_db *db, const char *name,
+                              const struct digest *digest);
+void store_sqlite_bind_flight(struct sqlite_db *db, const struct flight_id *flight);
+enum key_state store_sqlite_state_of(struct span name);
+/* A copy in the job's memory; absent: NULL, or out of memory (db->code). */
+struct span store_sqlite_read_bytes(struct sqlite_db *db, int column, struct store_job *job);
+
 /* store_sqlite_reaper.c.  Deletes a few rows that ended before now_ms, or gives some free space
  * of the file back.  True: there is more to do.  Failures: db->code. */
 bool store_sqlite_reap(struct sqlite_db *db, int64_t now_ms);

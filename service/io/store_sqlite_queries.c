@@ -19,18 +19,18 @@ enum {
     BODY_BYTES
 };
 
-static void bind_digest(struct sqlite_db *db, const char *name, const struct digest *digest)
+void store_sqlite_bind_digest(struct sqlite_db *db, const char *name,
+                              const struct digest *digest)
 {
     sqlite_db_bind_blob(db, name, digest->bytes, sizeof digest->bytes);
 }
 
-/* The flight must stay until sqlite_db_end. */
-static void bind_flight(struct sqlite_db *db, const struct flight_id *flight)
+void store_sqlite_bind_flight(struct sqlite_db *db, const struct flight_id *flight)
 {
     sqlite_db_bind_blob(db, ":flight", flight->bytes, sizeof flight->bytes);
 }
 
-static enum key_state state_of(struct span name)
+enum key_state store_sqlite_state_of(struct span name)
 {
     for (enum key_state state = KEY_RUNNING; state <= KEY_RELEASED; state++) {
         if (span_is(name, key_state_name(state)))
@@ -39,7 +39,7 @@ static enum key_state state_of(struct span name)
     return KEY_ABSENT;
 }
 
-static struct span read_bytes(struct sqlite_db *db, int column, struct store_job *job)
+struct span store_sqlite_read_bytes(struct sqlite_db *db, int column, struct store_job *job)
 {
     struct span bytes = sqlite_db_bytes(db, column);
     if (!bytes.p)
@@ -73,7 +73,7 @@ static void read_body(struct sqlite_db *db, struct key_record *record)
 static void read_row(struct sqlite_db *db, struct store_job *job)
 {
     struct key_record *record = &job->record;
-    record->state = state_of(sqlite_db_bytes(db, KEY_STATE));
+    record->state = store_sqlite_state_of(sqlite_db_bytes(db, KEY_STATE));
     bool copied = sqlite_db_copy(db, KEY_FINGERPRINT, &record->fingerprint, SHA256_BYTES) &&
                   sqlite_db_copy(db, KEY_FLIGHT, &record->flight, FLIGHT_ID_BYTES);
     if (record->state == KEY_ABSENT || !copied)
@@ -81,11 +81,11 @@ static void read_row(struct sqlite_db *db, struct store_job *job)
     record->paid_calls = (unsigned)sqlite_db_int(db, KEY_PAID_CALLS);
     record->created_ms = sqlite_db_int(db, KEY_CREATED_MS);
     record->ended_ms = sqlite_db_int(db, KEY_ENDED_MS);
-    record->members = read_bytes(db, KEY_MEMBERS, job);
+    record->members = store_sqlite_read_bytes(db, KEY_MEMBERS, job);
     record->answer.status = (int)sqlite_db_int(db, FLIGHT_STATUS);
-    record->answer.content_type = read_bytes(db, FLIGHT_CONTENT_TYPE, job);
-    record->answer.request_id = read_bytes(db, FLIGHT_REQUEST_ID, job);
-    record->answer.error_code = read_bytes(db, FLIGHT_ERROR_CODE, job);
+    record->answer.content_type = store_sqlite_read_bytes(db, FLIGHT_CONTENT_TYPE, job);
+    record->answer.request_id = store_sqlite_read_bytes(db, FLIGHT_REQUEST_ID, job);
+    record->answer.error_code = store_sqlite_read_bytes(db, FLIGHT_ERROR_CODE, job);
     if (record->state != KEY_DONE && record->state != KEY_FAILED)
         return;
     if (sqlite_db_bytes(db, FLIGHT_BODY).p)
@@ -98,7 +98,7 @@ static void read_key(struct sqlite_db *db, const struct digest *key, int64_t now
                      struct store_job *job)
 {
     sqlite_db_query(db, QUERY_KEY_GET);
-    bind_digest(db, ":key", key);
+    store_sqlite_bind_digest(db, ":key", key);
     sqlite_db_bind_int(db, ":now_ms", now_ms);
     if (sqlite_db_step(db))
         read_row(db, job);
@@ -108,9 +108,9 @@ static void read_key(struct sqlite_db *db, const struct digest *key, int64_t now
 static void start_flight(struct sqlite_db *db, const struct store_claim *claim)
 {
     sqlite_db_query(db, QUERY_FLIGHT_START);
-    bind_flight(db, &claim->flight);
-    bind_digest(db, ":key", &claim->key);
-    bind_digest(db, ":scope", &claim->scope);
+    store_sqlite_bind_flight(db, &claim->flight);
+    store_sqlite_bind_digest(db, ":key", &claim->key);
+    store_sqlite_bind_digest(db, ":scope", &claim->scope);
     sqlite_db_bind_text(db, ":route", claim->route);
     sqlite_db_bind_int(db, ":now_ms", claim->now_ms);
     (void)sqlite_db_run(db);
@@ -128,11 +128,11 @@ static void perform_claim(struct sqlite_db *db, struct store_job *job)
 {
     const struct store_claim *claim = &job->claim;
     sqlite_db_query(db, QUERY_KEY_CLAIM);
-    bind_digest(db, ":key", &claim->key);
-    bind_digest(db, ":fingerprint", &claim->fingerprint);
+    store_sqlite_bind_digest(db, ":key", &claim->key);
+    store_sqlite_bind_digest(db, ":fingerprint", &claim->fingerprint);
     if (claim->members.p)
         sqlite_db_bind_blob(db, ":members", claim->members.p, claim->members.n);
-    bind_flight(db, &claim->flight);
+    store_sqlite_bind_flight(db, &claim->flight);
     sqlite_db_bind_int(db, ":now_ms", claim->now_ms);
     sqlite_db_bind_int(db, ":paid_calls_max", claim->paid_calls_max);
     bool claimed = sqlite_db_step(db);
@@ -164,8 +164,8 @@ static enum rc owned_paid_calls(struct sqlite_db *db, const struct store_job *jo
 {
     enum rc rc = E_CONFLICT;
     sqlite_db_query(db, QUERY_KEY_PAID_CALLS);
-    bind_digest(db, ":key", &job->count.key);
-    bind_flight(db, &job->count.flight);
+    store_sqlite_bind_digest(db, ":key", &job->count.key);
+    store_sqlite_bind_flight(db, &job->count.flight);
     if (sqlite_db_step(db)) {
         *ret = (unsigned)sqlite_db_int(db, 0);
         rc = OK;
@@ -177,8 +177,8 @@ static enum rc owned_paid_calls(struct sqlite_db *db, const struct store_job *jo
 static void perform_count(struct sqlite_db *db, struct store_job *job)
 {
     sqlite_db_query(db, QUERY_KEY_COUNT);
-    bind_digest(db, ":key", &job->count.key);
-    bind_flight(db, &job->count.flight);
+    store_sqlite_bind_digest(db, ":key", &job->count.key);
+    store_sqlite_bind_flight(db, &job->count.flight);
     sqlite_db_bind_int(db, ":paid_calls_max", job->count.paid_calls_max);
     bool counted = sqlite_db_step(db);
     if (counted)
@@ -201,7 +201,7 @@ static int64_t add_body(struct sqlite_db *db, struct blob *body)
         return 0;
     }
     sqlite_db_query(db, QUERY_BODY_ADD);
-    bind_digest(db, ":sha256", &sha256);
+    store_sqlite_bind_digest(db, ":sha256", &sha256);
     sqlite_db_bind_blob(db, ":bytes", bytes.p, bytes.n);
     int64_t id = sqlite_db_step(db) ? sqlite_db_int(db, 0) : 0;
     (void)sqlite_db_run(db);
@@ -222,7 +222,7 @@ static void end_flight(struct sqlite_db *db, const struct flight_ending *ending)
     int64_t body = add_body(db, answer->body);
     CRASH_POINT("ending_without_flight");
     sqlite_db_query(db, QUERY_FLIGHT_END);
-    bind_flight(db, &ending->flight);
+    store_sqlite_bind_flight(db, &ending->flight);
     sqlite_db_bind_text(db, ":state", span_of(ending->state));
     sqlite_db_bind_int(db, ":now_ms", ending->now_ms);
     sqlite_db_bind_int(db, ":status", answer->status);
@@ -260,8 +260,8 @@ static void perform_complete(struct store_sqlite *sqlite, struct sqlite_db *db,
                          : expires_ms,
     };
     sqlite_db_query(db, QUERY_KEY_COMPLETE);
-    bind_digest(db, ":key", &completion->key);
-    bind_flight(db, &completion->flight);
+    store_sqlite_bind_digest(db, ":key", &completion->key);
+    store_sqlite_bind_flight(db, &completion->flight);
     sqlite_db_bind_text(db, ":state", span_of(ending.state));
     sqlite_db_bind_int(db, ":now_ms", completion->now_ms);
     sqlite_db_bind_int(db, ":answer_until_ms", expires_ms);
@@ -284,8 +284,8 @@ static void perform_release(struct store_sqlite *sqlite, struct sqlite_db *db,
         .forget_ms = release->now_ms + sqlite->released_ttl_ms,
     };
     sqlite_db_query(db, QUERY_KEY_RELEASE);
-    bind_digest(db, ":key", &release->key);
-    bind_flight(db, &release->flight);
+    store_sqlite_bind_digest(db, ":key", &release->key);
+    store_sqlite_bind_flight(db, &release->flight);
     sqlite_db_bind_int(db, ":now_ms", release->now_ms);
     sqlite_db_bind_int(db, ":forget_ms", ending.forget_ms);
     sqlite_db_bind_int(db, ":give_back", release->give_back);
@@ -314,6 +314,9 @@ void store_sqlite_perform(struct store_sqlite *sqlite, struct sqlite_db *db,
         break;
     case STORE_JOB_RELEASE:
         perform_release(sqlite, db, job);
+        break;
+    case STORE_JOB_TASK:
+        store_sqlite_perform_task(sqlite, db, job);
         break;
     }
 }

@@ -63,6 +63,9 @@ static void note_time_of(struct store_sqlite *sqlite, const struct store_job *jo
     case STORE_JOB_RELEASE:
         note_time(sqlite, job->release.now_ms);
         break;
+    case STORE_JOB_TASK:
+        note_time(sqlite, job->task.now_ms);
+        break;
     case STORE_JOB_LOOKUP:
     case STORE_JOB_COUNT:
         break;
@@ -162,6 +165,22 @@ static void check_point(struct store_sqlite *sqlite)
     }
 }
 
+/* The log still has what was purged, until it is brought into the file and cut to nothing. */
+static void erase_log(struct store_sqlite *sqlite, struct store_job *job)
+{
+    bool purged = job->kind == STORE_JOB_TASK && job->task.kind == STORE_TASK_PURGE;
+    if (!purged || job->rc != OK || job->task_result.more)
+        return;
+    struct sqlite_db *db = &sqlite->writer.db;
+    sqlite->wal_pages = 0;
+    int code =
+        sqlite3_wal_checkpoint_v2(db->handle, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    if (code != SQLITE_OK) {
+        sqlite_db_fail(db, code);
+        store_job_reset(job, sqlite_db_rc(clean_up(sqlite)));
+    }
+}
+
 static void run_batch(struct store_sqlite *sqlite, struct message *first, struct message *end)
 {
     if (first == end)
@@ -171,6 +190,7 @@ static void run_batch(struct store_sqlite *sqlite, struct message *first, struct
     run_group(sqlite, first, end);
     while (first != end) {
         struct message *next = first->next; /* the loop may free it at once */
+        erase_log(sqlite, job_of(first));
         store_sqlite_send_back(sqlite, job_of(first));
         first = next;
     }

@@ -127,6 +127,33 @@ static inline enum rc run_lookup(struct world *w)
     return found.rc;
 }
 
+static inline void on_task(void *context, enum rc rc, const struct store_task_result *result)
+{
+    (void)result;
+    on_done(context, rc);
+}
+
+static inline enum rc run_purge(struct world *w)
+{
+    struct store_task task = {.kind = STORE_TASK_PURGE,
+                              .by_key = true,
+                              .key = digest_of(1),
+                              .created_before_ms = INT64_MAX,
+                              .now_ms = NOW_MS};
+    struct reply reply = {0};
+    enum rc rc = store_task(w->store, &task, on_task, &reply);
+    if (rc != OK)
+        return rc;
+    world_wait(w, &reply, 1);
+    return reply.rc;
+}
+
+static inline void check_purge(struct world *w, enum rc rc)
+{
+    REPLY found = lookup(w, 1, NOW_MS);
+    assert_true(rc != OK || found.record.state == KEY_ABSENT);
+}
+
 /* Brings the log into the file. */
 static inline enum rc run_close(struct world *w)
 {
@@ -148,6 +175,7 @@ static const struct operation operations[] = {
     {"complete", false, prepare_claim, run_complete, check_complete},
     {"release", false, prepare_claim, run_release, check_release},
     {"lookup", false, NULL, run_lookup, check_nothing},
+    {"purge", false, NULL, run_purge, check_purge},
     {"close", false, prepare_claim, run_close, check_claimed},
 };
 

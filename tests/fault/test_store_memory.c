@@ -97,6 +97,7 @@ static const struct operation memory_operations[] = {
     {"complete", false, prepare_complete, start_complete, check_complete},
     {"release", false, prepare_claim, start_release, check_release},
     {"lookup", false, NULL, start_lookup, check_nothing},
+    {"purge", false, NULL, run_purge, check_purge},
     {"close", false, prepare_claim, run_close, check_claimed},
 };
 

@@ -17,6 +17,9 @@ enum {
     MODEL_KEYLESS = -1,
     MODEL_TEXT_BYTES = 96,
     MODEL_HEADERS = 8,
+    MODEL_SESSIONS = 2, /* of keyless clients whose requests are equal */
+    MODEL_SCOPES = 2,
+    MODEL_CALLS = 8192,
     VERDICT_GRACE_MS = 5000, /* how long a waiter may stay past its deadline, see engine.c */
 };
 
@@ -54,7 +57,9 @@ struct life {
     unsigned excuses;      /* counts that could not be given back: crashes, store trouble */
     bool store_failed;     /* a commit of `failed_flight` failed */
     struct flight_id failed_flight;
-    struct blob *unstored; /* told as executed-unstored; NULL: none */
+    struct blob *unstored; /* an answer that the store did not take; NULL: none */
+    int unstored_status;
+    int64_t unstored_until_ms; /* as long as this it is kept in memory */
 };
 
 struct model_key {
@@ -71,6 +76,13 @@ struct model_key {
 /* ---- the process and its surroundings */
 
 struct told; /* what was replied under a flight id */
+
+/* An upstream call, by its serial number. */
+struct model_call {
+    int64_t start_ms, delivered_ms; /* delivered_ms -1: nobody got its answer */
+    unsigned scope;
+    bool taken; /* by a request that was no retry */
+};
 
 struct world {
     uint64_t seed;
@@ -99,6 +111,7 @@ struct world {
     unsigned open_requests;
     unsigned serial;
     int last_status; /* of the last reply */
+    int memory_key;  /* its answers must not be at rest; MODEL_KEYLESS: none */
     bool store_full;
     int64_t store_delay_ms;    /* the longest of a commit, and of the way back */
     unsigned fault_percent;    /* of store operations that fail by chance */
@@ -106,8 +119,10 @@ struct world {
     bool calm;                 /* no faults any more, everything is quick */
     struct told *told;
     size_t told_count;
+    struct model_call *calls;
+    int64_t attended_ms[MODEL_SCOPES][MODEL_SESSIONS]; /* when somebody waited last */
     struct {
-        uint64_t replies, replays, joins, unstored, mismatches, crashes, calls, stuck;
+        uint64_t replies, replays, joins, unstored, adopted, mismatches, crashes, calls, stuck;
     } seen;
 };
 
@@ -131,10 +146,14 @@ struct http_request {
     struct world *world;
     int key; /* MODEL_KEYLESS: none */
     unsigned variant, serial;
+    unsigned scope;
+    bool counted;                  /* it says how often it was tried before: an SDK sent it */
+    unsigned session, retry_count; /* counted */
+    unsigned answered_by;          /* the call that gave it a 200, 0: none */
     struct digest fingerprint;
     char marker[MODEL_TEXT_BYTES]; /* in the body: names key and variant, or the request */
     char body_text[2 * MODEL_TEXT_BYTES], key_text[MODEL_TEXT_BYTES],
-        deadline_text[MODEL_TEXT_BYTES];
+        deadline_text[MODEL_TEXT_BYTES], retry_text[MODEL_TEXT_BYTES];
     struct header headers[MODEL_HEADERS];
     struct http_head head;
     struct arena arena;
@@ -171,7 +190,7 @@ struct upstream *model_upstream_new(struct world *world);
 void model_upstream_free(struct world *world);
 /* Calls that run for keys, and for this keyless request. */
 unsigned model_upstream_keyed(const struct world *world);
-bool model_upstream_runs(const struct world *world, const struct http_request *request);
+bool model_upstream_runs(const struct world *world, const char *marker, unsigned scope);
 unsigned model_upstream_calls(const struct world *world);
 
 /* ---- model_oracle.c */
@@ -182,7 +201,22 @@ void oracle_call_ends(struct world *world, struct model_key *key, bool was_free)
 void oracle_claimed(struct world *world, struct model_key *key, bool fresh);
 /* A commit of this flight failed. */
 void oracle_store_failed(struct world *world, struct model_key *key, struct flight_id flight);
+/* Nor did it take this answer, which then is in memory. */
+void oracle_not_stored(struct world *world, struct model_key *key, int status,
+                       struct blob *body);
+/* The process is gone, and its memory. */
+void oracle_not_in_memory(struct model_key *key);
 void oracle_reply(struct http_request *request, const struct http_reply *reply);
+
+/* Without keys (model_keyless.c): what a session's request looks like, and who gets what. */
+void keyless_name(const struct http_request *request, char marker[MODEL_TEXT_BYTES]);
+void keyless_call_starts(struct world *world, unsigned serial, unsigned scope);
+void keyless_reply(struct http_request *request, const struct http_reply *reply);
+void keyless_end(const struct http_request *request, bool delivered);
+/* It waits, until now. */
+void keyless_attends(const struct http_request *request);
+void keyless_check(struct world *world);
+
 /* The promises that hold at any time. */
 void oracle_check(struct world *world);
 void oracle_forget(struct world *world);

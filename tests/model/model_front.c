@@ -124,6 +124,8 @@ static void end(struct http_request *request, bool delivered)
 {
     struct world *world = request->world;
     timers_stop(&world->surroundings, &request->end);
+    if (!world->dead)
+        keyless_end(request, delivered);
     list_remove(&request->link);
     world->open_requests--;
     world->handler.on_end(world->handler.context, request, delivered);
@@ -173,6 +175,22 @@ static void choose_deadline(struct http_request *request)
     }
 }
 
+/* Who posts without a key: somebody with a request of its own, or one of a few SDKs whose
+ * requests are all equal, some of them retries. */
+static void choose_session(struct http_request *request)
+{
+    struct dice *dice = &request->world->dice;
+    request->counted = !request->world->calm && dice_chance(dice, 60);
+    if (request->counted) {
+        request->session = dice_pick(dice, MODEL_SESSIONS);
+        request->scope = dice_chance(dice, 80) ? 0 : 1;
+        request->retry_count = dice_chance(dice, 50) ? 0 : 1 + dice_pick(dice, 2);
+        (void)snprintf(request->retry_text, sizeof request->retry_text, "%u",
+                       request->retry_count);
+    }
+    keyless_name(request, request->marker);
+}
+
 static struct http_request *request_new(struct world *world, int key, unsigned variant)
 {
     struct http_request *request = calloc(1, sizeof *request);
@@ -186,7 +204,7 @@ static struct http_request *request_new(struct world *world, int key, unsigned v
     list_append(&world->requests, &request->link);
     world->open_requests++;
     if (key == MODEL_KEYLESS)
-        (void)snprintf(request->marker, sizeof request->marker, "<n%u>", request->serial);
+        choose_session(request);
     else
         (void)snprintf(request->marker, sizeof request->marker, "<k%dv%u>", key, variant);
     (void)snprintf(request->body_text, sizeof request->body_text,
@@ -198,7 +216,9 @@ static struct http_request *request_new(struct world *world, int key, unsigned v
                                        .headers = {request->headers, 0}};
     add_header(request, "host", "localhost");
     add_header(request, "content-type", "application/json");
-    add_header(request, "authorization", "Bearer secret");
+    add_header(request, "authorization", request->scope ? "Bearer other" : "Bearer secret");
+    if (request->counted)
+        add_header(request, "x-stainless-retry-count", request->retry_text);
     return request;
 }
 
@@ -211,6 +231,8 @@ void model_post(struct world *world, int key, unsigned variant)
         request->changes_at_start = model_key->changes;
         (void)snprintf(request->key_text, sizeof request->key_text, "%s", model_key->text);
         add_header(request, "idempotency-key", request->key_text);
+        if (key == world->memory_key)
+            add_header(request, "cache-control", "no-store");
     }
     choose_deadline(request);
     find_fingerprint(request);
@@ -236,10 +258,12 @@ void model_leave(struct world *world, struct http_request *request, bool broken)
         return;
     unsigned calls = model_upstream_keyed(world), operations = model_store_queued(world);
     const struct config_route *route = &world->config->routes[API_CHAT];
-    bool cancels =
-        request->key == MODEL_KEYLESS && route->on_disconnect != ON_DISCONNECT_CONTINUE;
+    bool cancels = request->key == MODEL_KEYLESS && !request->counted &&
+                   route->on_disconnect != ON_DISCONNECT_CONTINUE;
     world_trace(world, "#%u %s %s", request->serial, request->marker,
                 broken ? "breaks" : "closes its side");
+    if (!request->left)
+        keyless_attends(request);
     request->left = true;
     request->broken = broken;
     if (broken)
@@ -247,11 +271,11 @@ void model_leave(struct world *world, struct http_request *request, bool broken)
     world->handler.on_left(world->handler.context, request, broken);
     CHECK(world, calls == model_upstream_keyed(world));
     CHECK(world, operations == model_store_queued(world));
-    CHECK(world, !cancels || !model_upstream_runs(world, request));
+    CHECK(world, !cancels || !model_upstream_runs(world, request->marker, request->scope));
 }
 
 void model_requests_end(struct world *world)
 {
-    while (!list_is_empty(&world->requests))
-        end(model_request(world, 0), false);
+    for (unsigned left = world->open_requests; left > 0; left--)
+        end(model_request(world, left - 1), false);
 }

@@ -30,6 +30,7 @@ void oracle_forget(struct world *world)
     for (size_t i = 0; i < world->told_count; i++)
         blob_free(world->told[i].body);
     free(world->told);
+    free(world->calls);
     for (size_t i = 0; i < MODEL_KEYS; i++) {
         life_end(&world->keys[i].life);
         blob_free(world->keys[i].row.body);
@@ -48,6 +49,7 @@ void oracle_call_starts(struct world *world, struct model_key *key)
     CHECK(world, key->row.paid_calls >= key->life.maybe_billed);
     CHECK(world, key->life.maybe_billed <= world->config->idempotency.paid_calls_max);
     CHECK(world, world->now_ms <= key->deadline_ms);
+    CHECK(world, !key->life.unstored || world->now_ms >= key->life.unstored_until_ms);
 }
 
 void oracle_call_ends(struct world *world, struct model_key *key, bool was_free)
@@ -70,6 +72,24 @@ void oracle_store_failed(struct world *world, struct model_key *key, struct flig
     key->life.excuses++;
     key->life.store_failed = true;
     key->life.failed_flight = flight;
+}
+
+void oracle_not_stored(struct world *world, struct model_key *key, int status,
+                       struct blob *body)
+{
+    const struct config_idempotency *times = &world->config->idempotency;
+    body = blob_ref(body);
+    oracle_not_in_memory(key);
+    key->life.unstored = body;
+    key->life.unstored_status = status;
+    key->life.unstored_until_ms =
+        world->now_ms + (status == 200 ? times->ttl_ms : times->error_ttl_ms);
+}
+
+void oracle_not_in_memory(struct model_key *key)
+{
+    blob_free(key->life.unstored);
+    key->life.unstored = NULL;
 }
 
 /* ---- replies */
@@ -126,7 +146,7 @@ static bool is_of(const struct http_reply *reply, struct flight_id id)
 }
 
 /* I4: what is told is durable. */
-static void check_executed(struct world *world, const struct model_key *key,
+static void check_executed(struct world *world, struct model_key *key,
                            const struct http_reply *reply)
 {
     const struct row *row = &key->row;
@@ -136,7 +156,10 @@ static void check_executed(struct world *world, const struct model_key *key,
     }
     CHECK(world, row->exists && is_of(reply, row->flight));
     CHECK(world, row->state != KEY_RUNNING);
-    CHECK(world, reply->status != 200 || row->state == KEY_DONE);
+    bool in_memory = key - world->keys == world->memory_key && row->state == KEY_RELEASED;
+    CHECK(world, reply->status != 200 || row->state == KEY_DONE || in_memory);
+    if (reply->status == 200 && in_memory)
+        oracle_not_stored(world, key, reply->status, reply->body);
     if (row->state == KEY_RELEASED)
         return;
     CHECK(world, reply->status == row->status);
@@ -149,7 +172,8 @@ static void check_replayed(struct world *world, const struct model_key *key,
     const struct row *row = &key->row;
     bool durable = row->exists && (row->state == KEY_DONE || row->state == KEY_FAILED) &&
                    reply->status == row->status && same_body(reply->body, row->body);
-    bool from_memory = key->life.unstored && same_body(reply->body, key->life.unstored);
+    bool from_memory = key->life.unstored && reply->status == key->life.unstored_status &&
+                       same_body(reply->body, key->life.unstored);
     CHECK(world, durable || from_memory);
     CHECK(world, span_is(header_of(reply, "idempotent-replayed"), "true"));
 }
@@ -157,10 +181,13 @@ static void check_replayed(struct world *world, const struct model_key *key,
 static void check_unstored(struct world *world, struct model_key *key,
                            const struct http_reply *reply)
 {
-    CHECK(world, key->life.store_failed && is_of(reply, key->life.failed_flight));
-    CHECK(world, !key->life.unstored || same_body(reply->body, key->life.unstored));
-    blob_free(key->life.unstored);
-    key->life.unstored = blob_ref(reply->body);
+    bool lost = key->life.store_failed && is_of(reply, key->life.failed_flight);
+    bool in_memory = key - world->keys == world->memory_key;
+    CHECK(world, lost || in_memory);
+    if (in_memory && !key->life.unstored)
+        oracle_not_stored(world, key, reply->status, reply->body);
+    CHECK(world, key->life.unstored && reply->status == key->life.unstored_status);
+    CHECK(world, same_body(reply->body, key->life.unstored));
 }
 
 /* Has, or had a moment ago, somebody else's request this key?  Before its claim is durable that
@@ -241,7 +268,7 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply)
     if (!is_sent_away(reply))
         check_flight(world, reply, flight);
     if (request->key == MODEL_KEYLESS)
-        CHECK(world, !word.p);
+        keyless_reply(request, reply);
     else
         check_keyed(request, reply);
 }
@@ -262,12 +289,20 @@ static void check_key(struct world *world, const struct model_key *key)
 
 void oracle_check(struct world *world)
 {
+    const struct config *config = world->config;
+    unsigned waiters[MODEL_KEYS] = {0}, calls = model_upstream_calls(world);
+    const struct list *end = &world->requests;
     for (size_t i = 0; i < MODEL_KEYS; i++)
         check_key(world, &world->keys[i]);
-    for (struct list *link = world->requests.next; link != &world->requests;
-         link = link->next) {
+    for (struct list *link = end->next; link != end; link = link->next) {
         const struct http_request *request = CONTAINER_OF(link, struct http_request, link);
-        CHECK(world, request->replied || request->broken ||
-                         world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
+        if (request->replied || request->broken)
+            continue;
+        CHECK(world, world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
+        if (request->key != MODEL_KEYLESS && !request->left)
+            CHECK(world, ++waiters[request->key] <= config->idempotency.waiters_max);
     }
+    keyless_check(world);
+    CHECK(world, calls <= config->limits.flights_max);
+    CHECK(world, calls <= config->upstreams[0].flights_max);
 }

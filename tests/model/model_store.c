@@ -64,11 +64,6 @@ enum key_state row_state(const struct row *row, int64_t unix_ms)
     return row->state;
 }
 
-static int64_t later(int64_t a_ms, int64_t b_ms)
-{
-    return a_ms > b_ms ? a_ms : b_ms;
-}
-
 static void copy_text(char text[MODEL_TEXT_BYTES], struct span from)
 {
     (void)snprintf(text, MODEL_TEXT_BYTES, "%.*s", SPAN_ARG(from));
@@ -170,9 +165,10 @@ static void complete(struct world *world, struct operation *operation)
     row->state = completion->failed ? KEY_FAILED : KEY_DONE;
     row->ended_ms = operation->now_ms;
     row->answer_until_ms = row->forget_ms = completion->expires_ms;
-    if (completion->failed)
-        row->forget_ms = later(completion->expires_ms, operation->now_ms + ttl_ms);
+    if (completion->failed && row->forget_ms < operation->now_ms + ttl_ms)
+        row->forget_ms = operation->now_ms + ttl_ms;
     keep_answer(row, &completion->answer);
+    operation->key->life.unstored_until_ms = 0; /* memory may forget it now */
     operation->key->changes++;
 }
 
@@ -225,6 +221,9 @@ static void fail(struct model_store *store, struct operation *operation, enum rc
                 rc_text(operation->rc));
     if (operation->kind != LOOKUP && !world->dead)
         oracle_store_failed(world, operation->key, operation->flight);
+    if (operation->kind == COMPLETE && !world->dead)
+        oracle_not_stored(world, operation->key, operation->completion.answer.status,
+                          operation->completion.answer.body);
 }
 
 /* ---- commits */
@@ -262,9 +261,8 @@ static void commit_one(struct model_store *store)
         perform(store->world, operation);
 }
 
-static void tell_one(struct model_store *store)
+static void tell(struct operation *operation)
 {
-    struct operation *operation = operation_of(list_pop(&store->performed));
     struct key_record record = {.state = KEY_ABSENT};
     if (operation->rc == OK)
         record = record_of(&operation->told, operation->now_ms);
@@ -299,7 +297,7 @@ static void arm(struct model_store *store, struct timer *timer)
 static void on_tell_due(struct timer *timer)
 {
     struct model_store *store = CONTAINER_OF(timer, struct model_store, tell);
-    tell_one(store);
+    tell(operation_of(list_pop(&store->performed)));
     if (!list_is_empty(&store->performed))
         arm(store, &store->tell);
 }
@@ -400,8 +398,12 @@ static enum rc start_complete(struct store *store, const struct store_completion
 {
     struct operation *operation =
         operation_new(store, COMPLETE, &completion->key, completion->flight, context);
-    if (!operation)
+    if (!operation) {
+        struct world *world = store_of(store)->world;
+        oracle_not_stored(world, find_key(world, &completion->key), completion->answer.status,
+                          completion->answer.body);
         return E_NOMEM;
+    }
     operation->completion = *completion;
     operation->completion.answer.body = blob_ref(completion->answer.body);
     operation->now_ms = completion->now_ms;
@@ -459,6 +461,7 @@ struct store *model_store_open(struct world *world)
     int64_t now_ms = world_unix_ms(world);
     for (size_t i = 0; i < MODEL_KEYS; i++) { /* whatever runs died with the last process */
         struct row *row = &world->keys[i].row;
+        oracle_not_in_memory(&world->keys[i]);
         if (!row->exists || row->state != KEY_RUNNING)
             continue;
         row->state = KEY_RELEASED;
@@ -476,8 +479,8 @@ void model_store_close(struct world *world)
     struct model_store *store = store_of(world->store);
     while (!list_is_empty(&store->queued))
         commit_one(store);
-    while (!list_is_empty(&store->performed))
-        tell_one(store);
+    for (struct list *link; (link = list_pop(&store->performed));)
+        tell(operation_of(link));
     CHECK(world, list_is_empty(&store->queued));
     timers_stop(&world->surroundings, &store->commit);
     timers_stop(&world->surroundings, &store->tell);

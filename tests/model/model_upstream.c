@@ -58,7 +58,7 @@ struct transfer {
     struct world *world;
     struct model_key *key; /* NULL: keyless */
     char marker[MODEL_TEXT_BYTES];
-    unsigned serial;
+    unsigned serial, scope;
     const struct fate *fate;
     int64_t start_ms, deadline_ms, end_ms;
     bool output_began;
@@ -106,11 +106,11 @@ unsigned model_upstream_keyed(const struct world *world)
     return count;
 }
 
-bool model_upstream_runs(const struct world *world, const struct http_request *request)
+bool model_upstream_runs(const struct world *world, const char *marker, unsigned scope)
 {
     struct list *transfers = &world->upstream->transfers;
     for (struct list *link = transfers->next; link != transfers; link = link->next)
-        if (strcmp(transfer_of(link)->marker, request->marker) == 0)
+        if (strcmp(transfer_of(link)->marker, marker) == 0 && transfer_of(link)->scope == scope)
             return true;
     return false;
 }
@@ -155,6 +155,13 @@ static struct blob *outcome_body(const struct transfer *transfer, enum attempt_e
     return body;
 }
 
+static struct header choose_retry_after(struct world *world)
+{
+    static const char *const seconds[] = {"0", "1", "7", "20", "90", "100000"};
+    unsigned i = dice_pick(&world->dice, COUNT_OF(seconds));
+    return (struct header){SPAN("retry-after"), span_of(seconds[i])};
+}
+
 static void on_output_due(struct timer *timer)
 {
     struct transfer *transfer = CONTAINER_OF(timer, struct transfer, output);
@@ -179,6 +186,8 @@ static void on_end_due(struct timer *timer)
         .total_ms = world->now_ms - transfer->start_ms,
     };
     outcome.body = outcome_body(transfer, outcome.end);
+    if (outcome.end == ATTEMPT_REFUSED && dice_chance(&world->dice, 50))
+        outcome.headers[outcome.header_count++] = choose_retry_after(world);
     world_trace(world, "call %u for %s %s", transfer->serial, transfer->marker,
                 in_time ? fate->name : "runs out of time");
     void (*on_end)(void *, struct attempt_outcome *) = transfer->params.on_end;
@@ -244,6 +253,9 @@ enum rc upstream_start(struct upstream *upstream, const struct transfer_params *
     transfer->output.run = on_output_due;
     transfer->end.run = on_end_due;
     recognise(transfer, blob_span(params->body));
+    transfer->scope =
+        span_is(header_get(&params->headers, "authorization"), "Bearer other") ? 1 : 0;
+    keyless_call_starts(world, transfer->serial, transfer->scope);
     list_init(&transfer->link);
     list_append(&upstream->transfers, &transfer->link);
     world_trace(world, "call %u for %s", transfer->serial, transfer->marker);

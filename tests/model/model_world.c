@@ -125,22 +125,25 @@ static const char *no_variable(void *context, const char *name)
     return strcmp(name, "HOME") == 0 ? "/home/model" : NULL;
 }
 
+/* One throw of the dice per statement: the order of arguments is the compiler's. */
 static enum rc read_config(void *context, struct span path, struct buf *out)
 {
     (void)path;
     struct dice *dice = &((struct world *)context)->dice;
-    buf_printf(
-        out,
-        "{\"store\":\"sqlite:/model.db\",\"upstreams\":{\"u\":{\"base_url\":\"http://p/v1\","
-        "\"provider\":\"openai\",\"attempts_max\":%u,\"retry_budget_ratio\":%u,"
-        "\"flights_max\":%u}},\"routes\":{\"/v1/chat/completions\":{\"upstream\":\"u\","
-        "\"adopt\":\"off\",\"on_disconnect\":\"%s\"}},\"idempotency\":{\"paid_calls_max\":%u,"
-        "\"waiters_max\":%u,\"ttl_s\":%u},\"limits\":{\"deadline_s\":%u,\"flight_max_s\":%u,"
-        "\"flights_max\":%u}}",
-        1 + dice_pick(dice, 4), dice_pick(dice, 2), 2 + dice_pick(dice, 4),
-        dice_chance(dice, 50) ? "auto" : "continue", 1 + dice_pick(dice, 5),
-        1 + dice_pick(dice, 12), dice_chance(dice, 80) ? 86400 : 400, 10 + dice_pick(dice, 600),
-        60 + dice_pick(dice, 1800), 2 + dice_pick(dice, 6));
+    buf_add_text(out, "{\"store\":\"sqlite:/model.db\",\"upstreams\":{\"u\":{");
+    buf_add_text(out, "\"base_url\":\"http://p/v1\",\"provider\":\"openai\",");
+    buf_printf(out, "\"attempts_max\":%u,", 1 + dice_pick(dice, 4));
+    buf_printf(out, "\"retry_budget_ratio\":%u,", dice_pick(dice, 2));
+    buf_printf(out, "\"flights_max\":%u}},", 2 + dice_pick(dice, 4));
+    buf_add_text(out, "\"routes\":{\"/v1/chat/completions\":{\"upstream\":\"u\",");
+    buf_printf(out, "\"adopt\":\"%s\",", dice_chance(dice, 75) ? "sdk" : "off");
+    buf_printf(out, "\"on_disconnect\":\"%s\"}},", dice_chance(dice, 60) ? "auto" : "continue");
+    buf_printf(out, "\"idempotency\":{\"paid_calls_max\":%u,", 1 + dice_pick(dice, 5));
+    buf_printf(out, "\"waiters_max\":%u,", 1 + dice_pick(dice, 12));
+    buf_printf(out, "\"ttl_s\":%u},", dice_chance(dice, 80) ? 86400 : 400);
+    buf_printf(out, "\"limits\":{\"deadline_s\":%u,", 10 + dice_pick(dice, 600));
+    buf_printf(out, "\"flight_max_s\":%u,", 60 + dice_pick(dice, 1800));
+    buf_printf(out, "\"flights_max\":%u}}", 2 + dice_pick(dice, 6));
     return buf_rc(out);
 }
 
@@ -247,6 +250,7 @@ void world_begin(struct world *world, uint64_t seed)
     make_keys(world);
     world->fault_percent = dice_chance(&world->dice, 60) ? 0 : dice_pick(&world->dice, 20);
     world->provider_trouble = dice_pick(&world->dice, 100);
+    world->memory_key = dice_chance(&world->dice, 40) ? MODEL_KEYS - 1 : MODEL_KEYLESS;
     static const int64_t store_delays_ms[] = {10, 1000, 8000, 60000};
     world->store_delay_ms = store_delays_ms[dice_pick(&world->dice, COUNT_OF(store_delays_ms))];
     world_start_process(world);

@@ -169,6 +169,24 @@ def test_a_key_of_another_credential_is_another_key(service, provider):
     assert provider.hits(body["model"]) == 2
 
 
+@pytest.mark.parametrize("state", ["running", "answered"])
+def test_the_refusal_of_a_reused_key_names_what_differs(service, provider, state):
+    model, key, hold = unique("reused"), unique("key"), unique("hold")
+    provider.script(model, {"hold": hold})
+    first = in_background(service.post, CHAT, question(CHAT, model, "one", user="a"), key)
+    provider.wait_for(model)
+    if state == "answered":
+        provider.release(hold)
+        assert_answer(first.result(), key_status="executed")
+    reply = service.post(CHAT, question(CHAT, model, "two", seed=7), key)
+    assert_error(reply, CHAT, 422, "idempotency_key_reused", retry=False)
+    told = reply.error["message"]
+    assert "first seen" in told and "GMT" in told
+    assert "messages" in told and "seed" in told and "model" not in told.split("first seen")[1]
+    assert "one" not in told.split("first seen")[1] and "two" not in told  # names, no values
+    provider.release(hold)
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_five_concurrent_duplicates_of_a_key_are_one_call(service, provider, route):
     model, hold = unique("five"), unique("hold")

@@ -311,6 +311,7 @@ static inline int64_t ask_file(struct world *w, const char *sql)
 static inline void make_schema_1(struct world *w)
 {
     (void)ask_file(w, "ALTER TABLE keys DROP COLUMN members");
+    (void)ask_file(w, "DROP INDEX flights_by_key");
     (void)ask_file(w, "PRAGMA user_version = 1");
 }
 

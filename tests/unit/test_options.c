@@ -76,6 +76,20 @@ TEST(options, assemble_gets_its_own_command_line)
     assert_null(options.command_argv[4]);
 }
 
+TEST(options, keys_and_backup_get_theirs_behind_our_options)
+{
+    struct options options;
+    BUF(problem, PROBLEM_BYTES_MAX);
+    assert_int_equal(PARSE(&problem, &options, "--config", "a.json", "keys", "list"), OK);
+    assert_int_equal(options.action, OPTIONS_KEYS);
+    assert_span_equal(options.arguments.file, "a.json");
+    assert_int_equal(options.command_argc, 2);
+    assert_string_equal(options.command_argv[1], "list");
+    assert_int_equal(PARSE(&problem, &options, "backup", "b.db"), OK);
+    assert_int_equal(options.action, OPTIONS_BACKUP);
+    assert_string_equal(options.command_argv[1], "b.db");
+}
+
 TEST(options, what_is_unknown_is_told_in_one_line)
 {
     assert_usage("unknown option --stroe, did you mean --store?", "--stroe", "x");

@@ -1,0 +1,221 @@
+#include "app/keys_transport.h"
+
+#include "app/clock.h"
+#include "app/ops_keys.h"
+#include "core/json.h"
+#include "io/store_sqlite.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { URL_BYTES_MAX = 1024, TIMEOUT_S = 120 };
+
+void keys_transport_init(struct keys_transport *transport, const struct config *config,
+                         const char *token)
+{
+    *transport = (struct keys_transport){.config = config, .token = token};
+}
+
+void keys_transport_done(struct keys_transport *transport)
+{
+    if (transport->curl)
+        curl_easy_cleanup(transport->curl);
+    store_free(transport->store);
+    if (transport->box_made)
+        mailbox_done(&transport->box);
+}
+
+/* ---- through the service */
+
+static size_t on_bytes(char *bytes, size_t size, size_t count, void *context)
+{
+    struct buf *reply = context;
+    buf_add(reply, (struct span){bytes, size * count});
+    return buf_rc(reply) == OK ? size * count : 0;
+}
+
+struct call {
+    struct keys_transport *transport;
+    struct buf *request, *reply, *problem;
+    struct buf url, authorization;
+    char *socket_path; /* NULL: over TCP */
+    struct curl_slist *headers;
+};
+
+static bool set_up(const struct call *call)
+{
+    CURL *curl = call->transport->curl;
+    /* A URL with our own address: no proxy, no redirects, nothing but HTTP. */
+    CURLcode codes[] = {
+        curl_easy_setopt(curl, CURLOPT_URL, call->url.p),
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, call->socket_path),
+        curl_easy_setopt(curl, CURLOPT_PROXY, ""),
+        curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http"),
+        curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L),
+        curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S),
+        curl_easy_setopt(curl, CURLOPT_HTTPHEADER, call->headers),
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)call->request->n),
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->request->p),
+        curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes),
+        curl_easy_setopt(curl, CURLOPT_WRITEDATA, call->reply),
+    };
+    for (size_t i = 0; i < COUNT_OF(codes); i++)
+        if (codes[i] != CURLE_OK)
+            return false;
+    return true;
+}
+
+static bool add_header(struct call *call, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(call->headers, line);
+    if (longer)
+        call->headers = longer;
+    return longer != NULL;
+}
+
+/* Where the ops listener is, from our own configuration. */
+static bool prepare(struct call *call, struct span verb)
+{
+    struct span address = call->transport->config->ops_listen;
+    struct span host = address;
+    if (span_starts(address, "unix:")) {
+        call->socket_path = span_dup(span_from(address, sizeof "unix:" - 1));
+        host = SPAN("localhost");
+        if (!call->socket_path)
+            return false;
+    }
+    buf_printf(&call->url, "http://%.*s/ops/keys/%.*s", SPAN_ARG(host), SPAN_ARG(verb));
+    if (call->transport->token)
+        buf_printf(&call->authorization, "Authorization: Bearer %s", call->transport->token);
+    (void)buf_text(call->request);
+    return buf_rc(&call->url) == OK && buf_rc(&call->authorization) == OK &&
+           add_header(call, "Content-Type: application/json") &&
+           (!call->transport->token || add_header(call, buf_text(&call->authorization)));
+}
+
+static enum rc judge(const struct call *call)
+{
+    long status = 0;
+    (void)curl_easy_getinfo(call->transport->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status == 200)
+        return OK;
+    struct span detail = json_inside(json_get(buf_span(call->reply), "detail"));
+    buf_printf(call->problem, "the service at ops_listen (%.*s) answers %ld: %.*s",
+               SPAN_ARG(call->transport->config->ops_listen), status,
+               SPAN_ARG(detail.p ? detail : SPAN("is it unstream?")));
+    if (status == 401)
+        buf_add_text(call->problem, " (set UNSTREAM_OPS_TOKEN)");
+    return status >= 500 ? E_IO : E_INVALID;
+}
+
+/* E_CLOSED: nobody listens there. */
+static enum rc perform(struct call *call)
+{
+    CURLcode code = curl_easy_perform(call->transport->curl);
+    if (code == CURLE_COULDNT_CONNECT)
+        return E_CLOSED;
+    if (code == CURLE_OK)
+        return judge(call);
+    buf_printf(call->problem, "the service at ops_listen (%.*s): %s",
+               SPAN_ARG(call->transport->config->ops_listen), curl_easy_strerror(code));
+    return E_IO;
+}
+
+static enum rc send_to_service(struct keys_transport *transport, struct span verb,
+                               struct buf *request, struct buf *reply, struct buf *problem)
+{
+    struct call call = {transport, request, reply, problem, .socket_path = NULL};
+    buf_init(&call.url, URL_BYTES_MAX);
+    buf_init(&call.authorization, OPS_KEYS_REQUEST_BYTES_MAX);
+    if (!transport->curl)
+        transport->curl = curl_easy_init();
+    bool ready = transport->curl && prepare(&call, verb) && set_up(&call);
+    enum rc rc = ready ? perform(&call) : E_NOMEM;
+    curl_slist_free_all(call.headers);
+    free(call.socket_path);
+    buf_done(&call.url);
+    buf_done(&call.authorization);
+    return rc;
+}
+
+/* ---- on the store itself */
+
+static enum rc open_store(struct keys_transport *transport, struct buf *problem)
+{
+    const struct config *config = transport->config;
+    const struct store_sqlite_params params = {
+        .path = span_from(config->store, sizeof "sqlite:" - 1),
+        .loop = &transport->box,
+        .released_ttl_ms = config->idempotency.ttl_ms,
+        .now_ms = clock_unix_ms(),
+    };
+    char *path = span_dup(params.path);
+    bool there = path && access(path, F_OK) == 0;
+    free(path);
+    if (!there) {
+        buf_printf(problem, "%.*s: there is no store", SPAN_ARG(params.path));
+        return E_INVALID;
+    }
+    enum rc rc = mailbox_init(&transport->box);
+    if (rc != OK)
+        return rc;
+    transport->box_made = true;
+    rc = store_sqlite_open(&params, problem, &transport->store);
+    if (rc == E_INVALID && !config->ops_listen.p)
+        buf_add_text(problem,
+                     " (with ops_listen in the configuration its service could be asked)");
+    return rc;
+}
+
+struct outcome {
+    const struct ops_keys *keys;
+    struct buf *reply;
+    enum rc rc;
+    bool came;
+};
+
+static void on_task(void *context, enum rc rc, const struct store_task_result *result)
+{
+    struct outcome *outcome = context;
+    outcome->came = true;
+    outcome->rc = rc;
+    if (rc == OK)
+        ops_keys_render(outcome->keys, result, outcome->reply);
+}
+
+static enum rc ask_store(struct keys_transport *transport, struct span verb, struct span body,
+                         struct buf *reply, struct buf *problem)
+{
+    const struct ops_keys keys = {transport->config,
+                                  {(const char *)transport->store->salt, STORE_SALT_BYTES}};
+    struct outcome outcome = {.keys = &keys, .reply = reply};
+    struct store_task task;
+    const char *wrong = NULL;
+    enum rc rc = ops_keys_parse(&keys, verb, body, clock_unix_ms(), &task, &wrong);
+    if (rc == E_INVALID)
+        buf_add_text(problem, wrong);
+    if (rc == OK)
+        rc = store_task(transport->store, &task, on_task, &outcome);
+    if (rc != OK)
+        return rc;
+    while (!outcome.came) {
+        mailbox_wait(&transport->box);
+        (void)mailbox_run(&transport->box);
+    }
+    if (outcome.rc != OK)
+        buf_printf(problem, "the store failed: %s", rc_text(outcome.rc));
+    return outcome.rc;
+}
+
+enum rc keys_transport_send(struct keys_transport *transport, struct span verb,
+                            struct buf *request, struct buf *reply, struct buf *problem)
+{
+    enum rc rc = E_CLOSED;
+    if (!transport->store && transport->config->ops_listen.p)
+        rc = send_to_service(transport, verb, request, reply, problem);
+    if (rc != E_CLOSED)
+        return rc;
+    rc = transport->store ? OK : open_store(transport, problem);
+    return rc == OK ? ask_store(transport, verb, buf_span(request), reply, problem) : rc;
+}

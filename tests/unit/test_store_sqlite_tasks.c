@@ -1,0 +1,230 @@
+/* What operators ask for: list, release, purge. */
+#include "store_world.h"
+
+struct told {
+    int came;
+    enum rc rc;
+    size_t count;
+    bool more;
+    struct digest next;
+    struct key_summary keys[STORE_TASK_KEYS_MAX];
+    char route[64]; /* of the first key */
+};
+
+static void on_task(void *context, enum rc rc, const struct store_task_result *result)
+{
+    struct told *told = context;
+    told->came++;
+    told->rc = rc;
+    told->count = result->count;
+    told->more = result->more;
+    told->next = result->next;
+    if (!result->keys || result->count == 0)
+        return;
+    memcpy(told->keys, result->keys, result->count * sizeof *result->keys);
+    copy_text(told->route, result->keys[0].route);
+}
+
+static struct store_task task_of(enum store_task_kind kind, int64_t now_ms)
+{
+    return (struct store_task){.kind = kind, .created_before_ms = INT64_MAX, .now_ms = now_ms};
+}
+
+static struct told run_task(struct world *w, const struct store_task *task)
+{
+    static struct told told;
+    told = (struct told){0};
+    assert_int_equal(store_task(w->store, task, on_task, &told), OK);
+    assert_int_equal(told.came, 0);
+    while (told.came == 0) {
+        struct pollfd poll_fd = {.fd = w->loop.fd, .events = POLLIN};
+        assert_int_not_equal(poll(&poll_fd, 1, PATIENCE_MS), 0);
+        (void)mailbox_run(&w->loop);
+    }
+    assert_int_equal(told.rc, OK);
+    return told;
+}
+
+/* 'a' is DONE, 'b' RUNNING, 'c' FAILED, 'd' RELEASED; 'd' is of another scope. */
+static void fill(struct world *w)
+{
+    REPLY a = claim(w, 'a', 1, NOW_MS);
+    REPLY b = claim(w, 'b', 2, NOW_MS + 1);
+    REPLY c = claim(w, 'c', 3, NOW_MS + 2);
+    struct store_claim other = claim_of('d', 4, NOW_MS + 3);
+    other.scope = digest_of('t');
+    REPLY d = claim_with(w, &other);
+    assert_int_equal(a.result + b.result + c.result + d.result, 4 * CLAIM_OK);
+    assert_int_equal(complete(w, 'a', 1, SPAN("an answer to forget"), NOW_MS + 10), OK);
+    assert_int_equal(fail_key(w, 'c', 3, NOW_MS + 10), OK);
+    assert_int_equal(release(w, 'd', 4, false, NOW_MS + 10), OK);
+}
+
+TEST(store_sqlite_tasks, a_list_tells_what_is_known_of_each_key)
+{
+    WORLD(w);
+    fill(&w);
+    struct store_task list = task_of(STORE_TASK_LIST, NOW_MS + 20);
+    struct told told = run_task(&w, &list);
+    assert_int_equal(told.count, 4);
+    assert_false(told.more);
+    static const enum key_state states[] = {KEY_DONE, KEY_RUNNING, KEY_FAILED, KEY_RELEASED};
+    for (int i = 0; i < 4; i++) {
+        struct digest key = digest_of('a' + i);
+        assert_memory_equal(&told.keys[i].key, &key, sizeof key);
+        assert_int_equal(told.keys[i].state, states[i]);
+        assert_int_equal(told.keys[i].created_ms, NOW_MS + i);
+        assert_int_equal(told.keys[i].paid_calls, 1);
+    }
+    struct digest scope = digest_of('s'), other = digest_of('t');
+    struct flight_id flight = flight_of(1);
+    assert_string_equal(told.route, "/v1/messages");
+    assert_int_equal(told.keys[0].status, 200);
+    assert_int_equal(told.keys[0].body_bytes, strlen("an answer to forget"));
+    assert_int_equal(told.keys[0].ended_ms, NOW_MS + 10);
+    assert_memory_equal(&told.keys[0].flight, &flight, sizeof flight);
+    assert_memory_equal(&told.keys[0].scope, &scope, sizeof scope);
+    assert_memory_equal(&told.keys[3].scope, &other, sizeof other);
+    assert_int_equal(told.keys[1].ended_ms, 0);
+    assert_int_equal(told.keys[1].status, 0);
+}
+
+TEST(store_sqlite_tasks, conditions_are_met_together)
+{
+    WORLD(w);
+    fill(&w);
+    struct store_task list = task_of(STORE_TASK_LIST, NOW_MS + 20);
+    list.by_scope = true;
+    list.scope = digest_of('s');
+    assert_int_equal(run_task(&w, &list).count, 3);
+    list.created_before_ms = NOW_MS + 1;
+    assert_int_equal(run_task(&w, &list).count, 1);
+    list.created_before_ms = NOW_MS;
+    assert_int_equal(run_task(&w, &list).count, 0);
+    list = task_of(STORE_TASK_LIST, NOW_MS + 20);
+    list.by_key = true;
+    list.key = digest_of('d');
+    struct told told = run_task(&w, &list);
+    assert_int_equal(told.count, 1);
+    assert_int_equal(told.keys[0].state, KEY_RELEASED);
+    list.by_scope = true;
+    list.scope = digest_of('s');
+    assert_int_equal(run_task(&w, &list).count, 0);
+}
+
+TEST(store_sqlite_tasks, what_is_over_is_not_listed)
+{
+    WORLD(w);
+    fill(&w);
+    struct store_task list = task_of(STORE_TASK_LIST, NOW_MS + 10 + ERROR_TTL_MS);
+    assert_int_equal(run_task(&w, &list).keys[2].state, KEY_RELEASED);
+    list.now_ms = NOW_MS + 10 + TTL_MS;
+    struct told told = run_task(&w, &list);
+    assert_int_equal(told.count, 1);
+    assert_int_equal(told.keys[0].state, KEY_RUNNING);
+}
+
+TEST(store_sqlite_tasks, a_long_list_comes_in_steps)
+{
+    enum { KEYS = 2 * STORE_TASK_KEYS_MAX };
+    WORLD(w);
+    REPLY claimed = {0};
+    for (int i = 0; i < KEYS; i++) {
+        struct store_claim params = claim_of(0, 0, NOW_MS);
+        params.key.bytes[0] = (uint8_t)(i / 256);
+        params.key.bytes[1] = (uint8_t)i;
+        memcpy(params.flight.bytes, &i, sizeof i);
+        assert_int_equal(store_claim(w.store, &params, on_claim, &claimed), OK);
+    }
+    world_wait(&w, &claimed, KEYS);
+    struct store_task list = task_of(STORE_TASK_LIST, NOW_MS);
+    struct told told = run_task(&w, &list);
+    assert_int_equal(told.count, STORE_TASK_KEYS_MAX);
+    assert_true(told.more);
+    list.goes_on = true;
+    list.after = told.next;
+    told = run_task(&w, &list);
+    assert_int_equal(told.count, STORE_TASK_KEYS_MAX);
+    assert_int_equal(told.keys[0].key.bytes[0], 1);
+    assert_int_equal(told.keys[0].key.bytes[1], 0);
+    list.after = told.next;
+    told = run_task(&w, &list);
+    assert_int_equal(told.count, 0);
+    assert_false(told.more);
+}
+
+TEST(store_sqlite_tasks, a_release_frees_what_runs_or_failed_and_remembers_what_was_paid)
+{
+    WORLD(w);
+    fill(&w);
+    struct store_task task = task_of(STORE_TASK_RELEASE, NOW_MS + 20);
+    assert_int_equal(run_task(&w, &task).count, 2);
+    for (int key = 'b'; key <= 'c'; key++) {
+        REPLY found = lookup(&w, key, NOW_MS + 20);
+        assert_int_equal(found.record.state, KEY_RELEASED);
+        assert_int_equal(found.record.paid_calls, 1);
+        assert_null(found.body);
+        REPLY forgotten = lookup(&w, key, NOW_MS + 20 + TTL_MS);
+        assert_int_equal(forgotten.record.state, KEY_ABSENT);
+    }
+    REPLY done = lookup(&w, 'a', NOW_MS + 20);
+    assert_int_equal(done.record.state, KEY_DONE);
+    assert_int_equal(complete(&w, 'b', 2, SPAN("late"), NOW_MS + 30), E_CONFLICT);
+    REPLY again = claim(&w, 'b', 9, NOW_MS + 30);
+    assert_int_equal(again.result, CLAIM_OK);
+    assert_int_equal(again.record.paid_calls, 2);
+}
+
+static bool file_holds(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    static char bytes[1 << 20];
+    size_t n = fread(bytes, 1, sizeof bytes, file);
+    assert_int_equal(fclose(file), 0);
+    return memmem(bytes, n, text, strlen(text)) != NULL;
+}
+
+TEST(store_sqlite_tasks, a_purge_forgets_all_but_what_runs_and_leaves_no_trace)
+{
+    WORLD(w);
+    char log_path[128];
+    (void)snprintf(log_path, sizeof log_path, "%s-wal", w.path);
+    fill(&w);
+    assert_true(file_holds(log_path, "an answer to forget"));
+    struct store_task task = task_of(STORE_TASK_PURGE, NOW_MS + 20);
+    assert_int_equal(run_task(&w, &task).count, 3);
+    assert_false(file_holds(log_path, "an answer to forget"));
+    assert_false(file_holds(w.path, "an answer to forget"));
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM keys"), 1);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM flights"), 1);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM bodies"), 0);
+    assert_int_equal(complete(&w, 'b', 2, SPAN("{}"), NOW_MS + 30), OK);
+    REPLY purged = lookup(&w, 'a', NOW_MS + 30);
+    assert_int_equal(purged.record.state, KEY_ABSENT);
+}
+
+TEST(store_sqlite_tasks, a_purge_takes_all_flights_of_a_key_and_of_no_other)
+{
+    WORLD(w);
+    fill(&w);
+    REPLY again = claim(&w, 'd', 5, NOW_MS + 20);
+    assert_int_equal(again.result, CLAIM_OK);
+    assert_int_equal(release(&w, 'd', 5, false, NOW_MS + 30), OK);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM flights"), 5);
+    struct store_task task = task_of(STORE_TASK_PURGE, NOW_MS + 40);
+    task.by_key = true;
+    task.key = digest_of('d');
+    assert_int_equal(run_task(&w, &task).count, 1);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM flights"), 3);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM keys"), 3);
+}
+
+TEST(store_sqlite_tasks, a_purge_takes_rows_that_are_over_too)
+{
+    WORLD(w);
+    fill(&w);
+    struct store_task task = task_of(STORE_TASK_PURGE, NOW_MS + 10 + TTL_MS);
+    assert_int_equal(run_task(&w, &task).count, 3);
+}
