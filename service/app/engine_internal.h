@@ -69,17 +69,17 @@ struct engine_flight {
     struct flight_id id;
     char id_text[FLIGHT_ID_TEXT_BYTES];
     struct list waiters;
-    unsigned attending; /* waiters whose client has not left */
-    unsigned telling;   /* replies whose delivery is not known yet */
-    bool is_over;       /* ended: only kept until its answer is delivered */
-    bool delivered;     /* to one waiter at least */
-    struct kin *kin;    /* NULL: it cannot become an orphan */
-    struct list kin_link;
+    unsigned attending;   /* waiters whose client has not left */
+    unsigned telling;     /* replies whose delivery is not known yet */
     unsigned retry_count; /* the highest of its waiters */
-    struct timer orphan;  /* runs while it is one that will be given up */
+    bool is_over;         /* ended: only kept until its answer is delivered */
+    bool delivered;       /* to one waiter at least */
     bool is_orphan;
+    bool admitted;   /* counted in upstream_memory.flights */
+    struct kin *kin; /* NULL: it cannot become an orphan */
+    struct list kin_link;
+    struct timer orphan;       /* runs while it is one that will be given up */
     size_t bytes;              /* its part of engine.flight_bytes */
-    bool admitted;             /* counted in upstream_memory.flights */
     struct transfer *transfer; /* NULL: no call runs */
     struct timer deadline, pause;
     struct attempt_outcome outcome; /* of the last call */

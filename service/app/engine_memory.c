@@ -125,7 +125,7 @@ void engine_keep_answer(struct engine_flight *run)
         .fingerprint = intake->fingerprint,
         .flight = run->id,
         .answer = run->answer,
-        .unstored = true,
+        .unstored = !stays_in_memory(run),
     };
     int64_t due_ms = engine_now_ms(run->engine) + engine_answer_ttl_ms(run);
     bool kept = run->flight.verdict.body != VERDICT_STORED &&
