@@ -51,6 +51,9 @@ struct row {
         error_code[MODEL_TEXT_BYTES];
 };
 
+/* As a caller sees the row at this time. */
+enum key_state row_state(const struct row *row, int64_t unix_ms);
+
 /* What the oracle knows of the present life of a key. */
 struct life {
     unsigned maybe_billed; /* calls that were made and not refused for free */
@@ -189,8 +192,6 @@ struct store *model_store_open(struct world *world);
 void model_store_close(struct world *world);
 bool model_store_is_idle(const struct world *world);
 unsigned model_store_queued(const struct world *world);
-/* As a caller sees the row at this time. */
-enum key_state row_state(const struct row *row, int64_t unix_ms);
 
 /* ---- model_upstream.c */
 

@@ -55,15 +55,6 @@ static struct operation *operation_of(struct list *link)
 
 /* ---- rows */
 
-enum key_state row_state(const struct row *row, int64_t unix_ms)
-{
-    if (!row->exists || (row->state != KEY_RUNNING && row->forget_ms <= unix_ms))
-        return KEY_ABSENT;
-    if (row->state == KEY_FAILED && row->answer_until_ms <= unix_ms)
-        return KEY_RELEASED;
-    return row->state;
-}
-
 static void copy_text(char text[MODEL_TEXT_BYTES], struct span from)
 {
     (void)snprintf(text, MODEL_TEXT_BYTES, "%.*s", SPAN_ARG(from));
@@ -440,13 +431,15 @@ static void model_store_free(struct store *store)
     free(store_of(store));
 }
 
-static const struct store_ops model_store_ops = {.lookup = start_lookup,
-                                                 .claim = start_claim,
-                                                 .count = start_count,
-                                                 .complete = start_complete,
-                                                 .release = start_release,
-                                                 .stats = stats,
-                                                 .free = model_store_free};
+static const struct store_ops model_store_ops = {
+    .lookup = start_lookup,
+    .claim = start_claim,
+    .count = start_count,
+    .complete = start_complete,
+    .release = start_release,
+    .stats = stats,
+    .free = model_store_free,
+};
 
 /* ---- open and close */
 

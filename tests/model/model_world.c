@@ -108,6 +108,17 @@ bool world_set_engine(struct world *world, bool runs)
     return ran;
 }
 
+/* ---- rows */
+
+enum key_state row_state(const struct row *row, int64_t unix_ms)
+{
+    if (!row->exists || (row->state != KEY_RUNNING && row->forget_ms <= unix_ms))
+        return KEY_ABSENT;
+    if (row->state == KEY_FAILED && row->answer_until_ms <= unix_ms)
+        return KEY_RELEASED;
+    return row->state;
+}
+
 /* ---- time */
 
 int64_t world_unix_ms(const struct world *world)

@@ -12,6 +12,8 @@
 enum {
     TRIES_MAX = 2000,
     SECOND_MS = 1000,
+    TIMERS_MAX = 256,
+    STORE_MS = 10, /* at most, of a commit and of the way back */
     CALL_MS = 500,
     CALLED_MS = 100,           /* longer than the store takes, shorter than a call */
     ENDED_MS = 10 * SECOND_MS, /* longer than calls and pauses between them */
@@ -166,6 +168,29 @@ static void tell_a_deadline(struct world *world)
     world_pass(world, 2 * DEADLINE_MS);
 }
 
+/* The timers' memory is full but for the place of one more waiter, while the store takes longer
+ * than the flight may. */
+static void tell_a_late_join(struct world *world)
+{
+    static struct timer others[TIMERS_MAX];
+    struct timers *timers = event_loop_timers(world->loop);
+    world->store_delay_ms = 1000 * DEADLINE_MS;
+    post(world, 0);
+    world_pass(world, 3 * DEADLINE_MS);
+    world_trace(world, "late: %s", model_store_is_idle(world) ? "idle" : "busy");
+    size_t count = 0;
+    for (; timers->count + 1 < timers->capacity; count++) {
+        CHECK(world, count < TIMERS_MAX);
+        enum rc rc = timers_start(timers, &others[count], TIMERS_NEVER);
+        CHECK(world, rc == OK);
+    }
+    post(world, 0);
+    while (count > 0)
+        timers_stop(timers, &others[--count]);
+    world->store_delay_ms = STORE_MS;
+    world_pass(world, 2000 * DEADLINE_MS);
+}
+
 static void tell_an_answer_in_memory(struct world *world)
 {
     world->memory_key = 0;
@@ -215,6 +240,7 @@ static const struct story {
     {"a refused call", tell_a_refused_call, ": 400 "},
     {"a failed call", tell_a_failed_call, ": 502 replayed"},
     {"a deadline", tell_a_deadline, ": 504 "},
+    {"a late join", tell_a_late_join, "late: busy"},
     {"an answer in memory", tell_an_answer_in_memory, "200 replayed"},
     {"an answer not stored", tell_an_answer_not_stored, "200 executed-unstored"},
     {"a drain", tell_a_drain, "is cancelled"},
@@ -243,7 +269,7 @@ static void begin(struct world *world)
     world->calm = true;
     world->fault_percent = 0;
     world->memory_key = MODEL_KEYLESS;
-    world->store_delay_ms = 10;
+    world->store_delay_ms = STORE_MS;
     calm_down(world);
     world->config->limits.deadline_ms = DEADLINE_MS;
     world->config->limits.flight_max_ms = 2 * DEADLINE_MS;
