@@ -3,8 +3,9 @@
 
 #include "app/clock.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- tables */
 
@@ -71,10 +72,7 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     for (size_t i = 0; i < params->config->upstream_count; i++)
         retry_budget_init(&engine->upstreams[i].budget, event_loop_now_ms(params->loop));
     uint64_t boot = clock_dice();
-    struct buf hex = {.bytes_max = BOOT_ID_TEXT_BYTES};
-    buf_add_hex(&hex, &boot, sizeof boot);
-    memcpy(engine->boot_id, buf_text(&hex), hex.n);
-    buf_done(&hex);
+    (void)snprintf(engine->boot_id, sizeof engine->boot_id, "%016" PRIx64, boot);
     map_init(&engine->keys, SHA256_BYTES);
     map_init(&engine->kin, KIN_ID_BYTES);
     list_init(&engine->flights);

@@ -104,10 +104,14 @@ static void on_pause_end(struct timer *timer)
     engine_flight_perform(run, flight_on_pause_end(&run->flight));
 }
 
+/* With no deadline left it goes on as one that never comes: a later one, of a request that
+ * joins, finds its place kept. */
 static void arm_deadline(struct engine_flight *run)
 {
-    int64_t due_ms = flight_deadline_ms(&run->flight, engine_now_ms(run->engine));
-    enum rc rc = timers_start(timers(run), &run->deadline, due_ms);
+    int64_t now_ms = engine_now_ms(run->engine);
+    int64_t due_ms = flight_deadline_ms(&run->flight, now_ms);
+    enum rc rc =
+        timers_start(timers(run), &run->deadline, due_ms > now_ms ? due_ms : TIMERS_NEVER);
     ASSERT(rc == OK); /* it has a place since engine_flight_new */
 }
 
@@ -115,7 +119,7 @@ static void on_deadline(struct timer *timer)
 {
     struct engine_flight *run = CONTAINER_OF(timer, struct engine_flight, deadline);
     enum flight_order order = flight_on_deadline(&run->flight, engine_now_ms(run->engine));
-    if (order == FLIGHT_WAIT && engine_now_ms(run->engine) < run->flight.params.ceiling_ms)
+    if (order == FLIGHT_WAIT)
         arm_deadline(run);
     engine_flight_perform(run, order);
 }

@@ -207,7 +207,7 @@ static struct answer outcome_at_rest(const struct engine_flight *run)
 
 enum flight_order engine_store_complete(struct engine_flight *run, bool failed)
 {
-    if (run->intake->memory_only && !failed)
+    if (!run->answer.body || (run->intake->memory_only && !failed))
         return engine_store_release(run); /* once memory has lost it, the key runs again */
     int64_t now = clock_unix_ms();
     const struct store_completion completion = {

@@ -1,5 +1,6 @@
 #include "app/reply.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -20,10 +21,13 @@ const char *source_name(enum source source)
 
 void flight_id_text(struct flight_id id, char text[FLIGHT_ID_TEXT_BYTES])
 {
-    BUF(hex, FLIGHT_ID_TEXT_BYTES);
-    buf_add_hex(&hex, id.bytes, sizeof id.bytes);
-    memset(text, 0, FLIGHT_ID_TEXT_BYTES);
-    memcpy(text, hex.p ? hex.p : "", hex.n);
+    static const char digits[] = "0123456789abcdef";
+    char *at = text;
+    for (size_t i = 0; i < sizeof id.bytes; i++) {
+        *at++ = digits[id.bytes[i] >> 4];
+        *at++ = digits[id.bytes[i] & 15];
+    }
+    *at = '\0';
 }
 
 /* The head of a reply while it is put together; texts live until it was sent. */
@@ -49,10 +53,7 @@ static void add_retry_advice(struct head *head, const struct reply *reply)
             reply->retry == HTTP_ERROR_RETRY_YES ? SPAN("true") : SPAN("false"));
     if (reply->retry_after_s == 0)
         return;
-    struct buf text = {.bytes_max = sizeof head->retry_after};
-    buf_printf(&text, "%u", reply->retry_after_s);
-    memcpy(head->retry_after, buf_text(&text), text.n + 1);
-    buf_done(&text);
+    (void)snprintf(head->retry_after, sizeof head->retry_after, "%u", reply->retry_after_s);
     add(head, "Retry-After", span_of(head->retry_after));
 }
 
@@ -66,7 +67,8 @@ static void add_timing(struct head *head, const struct reply_timing *timing)
     if (timing->first_event_ms >= 0)
         buf_printf(&head->timing, ", ttft;dur=%lld", (long long)timing->first_event_ms);
     buf_printf(&head->timing, ", generation;dur=%lld", (long long)timing->generation_ms);
-    add(head, "Server-Timing", span_of(buf_text(&head->timing)));
+    if (buf_rc(&head->timing) == OK)
+        add(head, "Server-Timing", buf_span(&head->timing));
 }
 
 static bool is_rate_limit(struct span name)

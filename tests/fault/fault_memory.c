@@ -15,7 +15,7 @@ void *__wrap_calloc(size_t count, size_t n);
 void *__wrap_realloc(void *p, size_t n);
 
 static struct {
-    atomic_bool armed, struck;
+    atomic_bool armed, struck, exempt;
     atomic_uint seen;
     unsigned at;
     bool for_ever;
@@ -29,7 +29,13 @@ void fault_memory_arm(unsigned at, bool for_ever)
     memory.for_ever = for_ever;
     atomic_store(&memory.seen, 0);
     atomic_store(&memory.struck, false);
+    atomic_store(&memory.exempt, false);
     atomic_store(&memory.armed, true);
+}
+
+void fault_memory_exempt(bool exempt)
+{
+    atomic_store(&memory.exempt, exempt);
 }
 
 bool fault_memory_disarm(void)
@@ -40,7 +46,7 @@ bool fault_memory_disarm(void)
 
 static bool strikes(void)
 {
-    if (!atomic_load(&memory.armed))
+    if (!atomic_load(&memory.armed) || atomic_load(&memory.exempt))
         return false;
     unsigned seen = atomic_fetch_add(&memory.seen, 1) + 1;
     bool strike = seen == memory.at || (seen > memory.at && memory.for_ever);

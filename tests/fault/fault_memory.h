@@ -9,6 +9,8 @@
 /* Before SQLite is used. */
 void fault_memory_install(void);
 void fault_memory_arm(unsigned at, bool for_ever);
+/* Allocations of code that runs now do not count; after fault_memory_arm they do. */
+void fault_memory_exempt(bool exempt);
 /* True: an allocation failed. */
 bool fault_memory_disarm(void);
 

@@ -51,6 +51,9 @@ struct row {
         error_code[MODEL_TEXT_BYTES];
 };
 
+/* As a caller sees the row at this time. */
+enum key_state row_state(const struct row *row, int64_t unix_ms);
+
 /* What the oracle knows of the present life of a key. */
 struct life {
     unsigned maybe_billed; /* calls that were made and not refused for free */
@@ -113,10 +116,16 @@ struct world {
     int last_status; /* of the last reply */
     int memory_key;  /* its answers must not be at rest; MODEL_KEYLESS: none */
     bool store_full;
-    int64_t store_delay_ms;    /* the longest of a commit, and of the way back */
-    unsigned fault_percent;    /* of store operations that fail by chance */
-    unsigned provider_trouble; /* percent of calls that go wrong */
-    bool calm;                 /* no faults any more, everything is quick */
+    int64_t store_delay_ms;       /* the longest of a commit, and of the way back */
+    unsigned fault_percent;       /* of store operations that fail by chance */
+    unsigned provider_trouble;    /* percent of calls that go wrong */
+    bool calm;                    /* no faults any more, everything is quick */
+    bool starved;                 /* memory ran out: what it is for may be missing */
+    const char *fate;             /* of calls, by name; NULL: the dice's */
+    int64_t call_ms;              /* how long calls take; -1: the dice's */
+    int sdk_retry_count;          /* who posts without a key is an SDK; -1: the dice's */
+    bool engine_runs;             /* whose code runs now, see world_set_engine */
+    void (*on_engine)(bool runs); /* told whenever that changes; NULL: nobody is */
     struct told *told;
     size_t told_count;
     struct model_call *calls;
@@ -132,6 +141,8 @@ _Noreturn void world_fail(struct world *world, const char *file, int line,
 #define CHECK(world, condition)                                                                \
     ((condition) ? (void)0 : world_fail(world, __FILE__, __LINE__, #condition))
 
+/* From here on the code of the engine runs, or that of its surroundings.  Returns who did. */
+bool world_set_engine(struct world *world, bool runs);
 int64_t world_unix_ms(const struct world *world);
 /* Start a timer of the surroundings. */
 void world_start_timer(struct world *world, struct timer *timer, int64_t delay_ms);
@@ -181,8 +192,6 @@ struct store *model_store_open(struct world *world);
 void model_store_close(struct world *world);
 bool model_store_is_idle(const struct world *world);
 unsigned model_store_queued(const struct world *world);
-/* As a caller sees the row at this time. */
-enum key_state row_state(const struct row *row, int64_t unix_ms);
 
 /* ---- model_upstream.c */
 

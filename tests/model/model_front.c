@@ -113,9 +113,11 @@ void http_request_reply(struct http_request *request, const struct http_reply *r
     request->status = reply->status;
     if (world->dead)
         return;
+    bool engine_ran = world_set_engine(world, false);
     oracle_reply(request, reply);
     if (!request->broken) /* else its end is under way already */
         world_start_timer(world, &request->end, dice_pick(&world->dice, 4));
+    (void)world_set_engine(world, engine_ran);
 }
 
 /* ---- clients */
@@ -128,7 +130,9 @@ static void end(struct http_request *request, bool delivered)
         keyless_end(request, delivered);
     list_remove(&request->link);
     world->open_requests--;
+    bool engine_ran = world_set_engine(world, true);
     world->handler.on_end(world->handler.context, request, delivered);
+    (void)world_set_engine(world, engine_ran);
     arena_done(&request->arena);
     free(request);
 }
@@ -179,15 +183,22 @@ static void choose_deadline(struct http_request *request)
  * requests are all equal, some of them retries. */
 static void choose_session(struct http_request *request)
 {
-    struct dice *dice = &request->world->dice;
+    struct world *world = request->world;
+    struct dice *dice = &world->dice;
     request->counted = !request->world->calm && dice_chance(dice, 60);
     if (request->counted) {
         request->session = dice_pick(dice, MODEL_SESSIONS);
         request->scope = dice_chance(dice, 80) ? 0 : 1;
         request->retry_count = dice_chance(dice, 50) ? 0 : 1 + dice_pick(dice, 2);
+    }
+    if (world->sdk_retry_count >= 0) {
+        request->counted = true;
+        request->session = request->scope = 0;
+        request->retry_count = (unsigned)world->sdk_retry_count;
+    }
+    if (request->counted)
         (void)snprintf(request->retry_text, sizeof request->retry_text, "%u",
                        request->retry_count);
-    }
     keyless_name(request, request->marker);
 }
 
@@ -238,9 +249,11 @@ void model_post(struct world *world, int key, unsigned variant)
     find_fingerprint(request);
     world_trace(world, "post #%u %s, deadline in %lld ms", request->serial, request->marker,
                 (long long)(request->deadline_ms - world->now_ms));
+    bool engine_ran = world_set_engine(world, true);
     world->handler.on_head(world->handler.context, request);
     if (!request->replied)
         world->handler.on_request(world->handler.context, request);
+    (void)world_set_engine(world, engine_ran);
 }
 
 struct http_request *model_request(struct world *world, unsigned n)
@@ -268,7 +281,9 @@ void model_leave(struct world *world, struct http_request *request, bool broken)
     request->broken = broken;
     if (broken)
         world_start_timer(world, &request->end, dice_pick(&world->dice, 4));
+    bool engine_ran = world_set_engine(world, true);
     world->handler.on_left(world->handler.context, request, broken);
+    (void)world_set_engine(world, engine_ran);
     CHECK(world, calls == model_upstream_keyed(world));
     CHECK(world, operations == model_store_queued(world));
     CHECK(world, !cancels || !model_upstream_runs(world, request->marker, request->scope));

@@ -49,7 +49,8 @@ void oracle_call_starts(struct world *world, struct model_key *key)
     CHECK(world, key->row.paid_calls >= key->life.maybe_billed);
     CHECK(world, key->life.maybe_billed <= world->config->idempotency.paid_calls_max);
     CHECK(world, world->now_ms <= key->deadline_ms);
-    CHECK(world, !key->life.unstored || world->now_ms >= key->life.unstored_until_ms);
+    CHECK(world, world->starved || !key->life.unstored ||
+                     world->now_ms >= key->life.unstored_until_ms);
 }
 
 void oracle_call_ends(struct world *world, struct model_key *key, bool was_free)
@@ -262,6 +263,12 @@ static void check_keyed(struct http_request *request, const struct http_reply *r
     world->seen.unstored += span_is(word, "executed-unstored");
 }
 
+/* Nothing more is said then, and there may be no memory to say that. */
+static bool says_out_of_memory(const struct http_reply *reply)
+{
+    return reply->status == 503 && (!reply->body || body_has(reply, "out of memory"));
+}
+
 void oracle_reply(struct http_request *request, const struct http_reply *reply)
 {
     struct world *world = request->world;
@@ -273,7 +280,12 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply)
     world->seen.replies++;
     world->last_status = reply->status;
     CHECK(world, world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
-    CHECK(world, flight.n > 0 && blob_span(reply->body).n > 0);
+    CHECK(world, flight.n > 0);
+    if (says_out_of_memory(reply)) {
+        CHECK(world, world->starved);
+        return;
+    }
+    CHECK(world, blob_span(reply->body).n > 0 && header_of(reply, "content-type").n > 0);
     CHECK(world, reply->status != 200 || body_has(reply, request->marker));
     if (!is_sent_away(reply))
         check_flight(world, reply, flight);

@@ -55,15 +55,6 @@ static struct operation *operation_of(struct list *link)
 
 /* ---- rows */
 
-enum key_state row_state(const struct row *row, int64_t unix_ms)
-{
-    if (!row->exists || (row->state != KEY_RUNNING && row->forget_ms <= unix_ms))
-        return KEY_ABSENT;
-    if (row->state == KEY_FAILED && row->answer_until_ms <= unix_ms)
-        return KEY_RELEASED;
-    return row->state;
-}
-
 static void copy_text(char text[MODEL_TEXT_BYTES], struct span from)
 {
     (void)snprintf(text, MODEL_TEXT_BYTES, "%.*s", SPAN_ARG(from));
@@ -261,11 +252,12 @@ static void commit_one(struct model_store *store)
         perform(store->world, operation);
 }
 
-static void tell(struct operation *operation)
+static void tell(struct world *world, struct operation *operation)
 {
     struct key_record record = {.state = KEY_ABSENT};
     if (operation->rc == OK)
         record = record_of(&operation->told, operation->now_ms);
+    bool engine_ran = world_set_engine(world, true);
     switch (operation->kind) {
     case LOOKUP:
         operation->callback.looked_up(operation->context, operation->rc, &record);
@@ -282,6 +274,7 @@ static void tell(struct operation *operation)
         operation->callback.done(operation->context, operation->rc);
         break;
     }
+    (void)world_set_engine(world, engine_ran);
     blob_free(operation->told.body);
     blob_free(operation->completion.answer.body);
     free(operation);
@@ -297,7 +290,7 @@ static void arm(struct model_store *store, struct timer *timer)
 static void on_tell_due(struct timer *timer)
 {
     struct model_store *store = CONTAINER_OF(timer, struct model_store, tell);
-    tell(operation_of(list_pop(&store->performed)));
+    tell(store->world, operation_of(list_pop(&store->performed)));
     if (!list_is_empty(&store->performed))
         arm(store, &store->tell);
 }
@@ -338,6 +331,7 @@ static struct operation *operation_new(struct store *base, enum kind kind,
             oracle_store_failed(world, model_key, flight);
         return NULL;
     }
+    bool engine_ran = world_set_engine(world, false);
     struct operation *operation = calloc(1, sizeof *operation);
     CHECK(world, operation);
     *operation = (struct operation){.kind = kind,
@@ -349,6 +343,7 @@ static struct operation *operation_new(struct store *base, enum kind kind,
     list_append(&store->queued, &operation->link);
     store->queued_count++;
     arm(store, &store->commit);
+    (void)world_set_engine(world, engine_ran);
     return operation;
 }
 
@@ -480,7 +475,7 @@ void model_store_close(struct world *world)
     while (!list_is_empty(&store->queued))
         commit_one(store);
     for (struct list *link; (link = list_pop(&store->performed));)
-        tell(operation_of(link));
+        tell(world, operation_of(link));
     CHECK(world, list_is_empty(&store->queued));
     timers_stop(&world->surroundings, &store->commit);
     timers_stop(&world->surroundings, &store->tell);

@@ -126,8 +126,19 @@ unsigned model_upstream_calls(const struct world *world)
 
 /* ---- fates */
 
+static const struct fate *named_fate(struct world *world)
+{
+    size_t i = 0;
+    while (i < COUNT_OF(fates) && strcmp(fates[i].name, world->fate) != 0)
+        i++;
+    CHECK(world, i < COUNT_OF(fates));
+    return &fates[i];
+}
+
 static const struct fate *choose_fate(struct world *world)
 {
+    if (world->fate)
+        return named_fate(world);
     if (world->calm || !dice_chance(&world->dice, world->provider_trouble))
         return &fates[0];
     unsigned sum = 0;
@@ -167,7 +178,9 @@ static void on_output_due(struct timer *timer)
     struct transfer *transfer = CONTAINER_OF(timer, struct transfer, output);
     transfer->output_began = true;
     world_trace(transfer->world, "call %u has output", transfer->serial);
+    bool engine_ran = world_set_engine(transfer->world, true);
     transfer->params.on_output(transfer->params.context);
+    (void)world_set_engine(transfer->world, engine_ran);
 }
 
 static void on_end_due(struct timer *timer)
@@ -195,7 +208,9 @@ static void on_end_due(struct timer *timer)
     transfer_free(transfer);
     if (key)
         oracle_call_ends(world, key, in_time && fate->is_free);
+    bool engine_ran = world_set_engine(world, true);
     on_end(context, &outcome);
+    (void)world_set_engine(world, engine_ran);
     attempt_outcome_done(&outcome);
 }
 
@@ -210,6 +225,8 @@ static void schedule_end(struct transfer *transfer)
 static int64_t choose_duration(struct world *world, const struct fate *fate)
 {
     int64_t duration_ms = dice_delay(&world->dice, 30000);
+    if (world->call_ms >= 0)
+        return world->call_ms;
     if (world->calm)
         return duration_ms % 1000;
     if (fate->end == ATTEMPT_IDLE_TIMEOUT || fate->end == ATTEMPT_FIRST_EVENT_TIMEOUT)
@@ -241,6 +258,7 @@ enum rc upstream_start(struct upstream *upstream, const struct transfer_params *
         world_trace(world, "no transfer left");
         return E_LIMIT;
     }
+    bool engine_ran = world_set_engine(world, false);
     struct transfer *transfer = calloc(1, sizeof *transfer);
     CHECK(world, transfer);
     transfer->world = world;
@@ -267,14 +285,18 @@ enum rc upstream_start(struct upstream *upstream, const struct transfer_params *
     int64_t output_ms = (transfer->end_ms - world->now_ms) / 2;
     if (transfer->fate->output && output_ms < params->time_left_ms)
         world_start_timer(world, &transfer->output, output_ms);
+    (void)world_set_engine(world, engine_ran);
     *ret = transfer;
     return OK;
 }
 
 void transfer_cancel(struct transfer *transfer)
 {
-    world_trace(transfer->world, "call %u is cancelled", transfer->serial);
+    struct world *world = transfer->world;
+    bool engine_ran = world_set_engine(world, false);
+    world_trace(world, "call %u is cancelled", transfer->serial);
     transfer_free(transfer);
+    (void)world_set_engine(world, engine_ran);
 }
 
 struct assemble_progress transfer_progress(const struct transfer *transfer)

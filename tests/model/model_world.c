@@ -4,6 +4,7 @@
 #include "core/scope.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,43 @@ void world_fail(struct world *world, const char *file, int line, const char *con
     _exit(1);
 }
 
+/* A failing assertion or sanitizer tells the trace too. */
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static void on_abort(int number)
+{
+    (void)number;
+    world_print_trace(); /* NOLINT(bugprone-signal-handler): the program is ending anyway */
+    _exit(1);
+}
+
+__attribute__((constructor)) static void watch_for_death(void)
+{
+    (void)signal(SIGABRT, on_abort);
+    if (__sanitizer_set_death_callback)
+        __sanitizer_set_death_callback(world_print_trace);
+}
+
+bool world_set_engine(struct world *world, bool runs)
+{
+    bool ran = world->engine_runs;
+    world->engine_runs = runs;
+    if (world->on_engine)
+        world->on_engine(runs);
+    return ran;
+}
+
+/* ---- rows */
+
+enum key_state row_state(const struct row *row, int64_t unix_ms)
+{
+    if (!row->exists || (row->state != KEY_RUNNING && row->forget_ms <= unix_ms))
+        return KEY_ABSENT;
+    if (row->state == KEY_FAILED && row->answer_until_ms <= unix_ms)
+        return KEY_RELEASED;
+    return row->state;
+}
+
 /* ---- time */
 
 int64_t world_unix_ms(const struct world *world)
@@ -111,7 +149,9 @@ void world_pass(struct world *world, int64_t ms)
             world->now_ms = next_ms;
         bool both = engine_ms <= world->now_ms && other_ms <= world->now_ms;
         bool engines = both ? dice_chance(&world->dice, 50) : engine_ms <= world->now_ms;
+        bool engine_ran = world_set_engine(world, engines);
         timers_run(engines ? engine : &world->surroundings, world->now_ms);
+        (void)world_set_engine(world, engine_ran);
         oracle_check(world);
     }
     world->now_ms = until_ms;
@@ -182,7 +222,9 @@ void world_start_process(struct world *world)
 static void end_process(struct world *world)
 {
     model_requests_end(world);
+    bool engine_ran = world_set_engine(world, true);
     engine_close(world->engine);
+    (void)world_set_engine(world, engine_ran);
     model_store_close(world);
     CHECK(world, engine_is_idle(world->engine));
     model_upstream_free(world);
@@ -211,7 +253,9 @@ void world_restart(struct world *world)
     world_trace(world, "restart");
     engine_drain(world->engine);
     world->draining = true;
+    bool engine_ran = world_set_engine(world, true);
     engine_stop(world->engine);
+    (void)world_set_engine(world, engine_ran);
     world_pass(world, dice_pick(&world->dice, 5000));
     end_process(world);
     world_start_process(world);
@@ -238,7 +282,7 @@ static void make_keys(struct world *world)
 
 void world_begin(struct world *world, uint64_t seed)
 {
-    *world = (struct world){.seed = seed, .dice = {seed}};
+    *world = (struct world){.seed = seed, .dice = {seed}, .call_ms = -1, .sdk_retry_count = -1};
     failing_world = world;
     buf_init(&world->trace, TRACE_BYTES_MAX);
     world->log =

@@ -3,11 +3,9 @@
 #include "test.h"
 #include "model_world.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 enum {
     FIXED_SCHEDULES = 2500,
@@ -17,24 +15,6 @@ enum {
     HOUR_MS = 3600 * 1000,
     SETTLE_MS = 8 * HOUR_MS, /* longer than any deadline, ceiling or pause */
 };
-
-/* ---- a failing assertion or sanitizer tells the seed too */
-
-void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-
-static void on_abort(int number)
-{
-    (void)number;
-    world_print_trace(); /* NOLINT(bugprone-signal-handler): the program is ending anyway */
-    _exit(1);
-}
-
-__attribute__((constructor)) static void watch_for_death(void)
-{
-    (void)signal(SIGABRT, on_abort);
-    if (__sanitizer_set_death_callback)
-        __sanitizer_set_death_callback(world_print_trace);
-}
 
 /* ---- steps */
 

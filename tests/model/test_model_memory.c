@@ -1,0 +1,385 @@
+/* Short stories against the real engine, in each of which every allocation of the engine fails
+ * in turn, once or with all that follow: whoever asks is replied to or sees its connection end,
+ * nothing is left over, and once there is memory the same keys are served.
+ *
+ * The fakes' own allocations do not count. */
+#include "test.h"
+#include "fault/fault_memory.h"
+#include "model_world.h"
+
+#include <stdlib.h>
+
+enum {
+    TRIES_MAX = 2000,
+    SECOND_MS = 1000,
+    TIMERS_MAX = 256,
+    STORE_MS = 10, /* at most, of a commit and of the way back */
+    CALL_MS = 500,
+    CALLED_MS = 100,           /* longer than the store takes, shorter than a call */
+    ENDED_MS = 10 * SECOND_MS, /* longer than calls and pauses between them */
+    DEADLINE_MS = 60 * SECOND_MS,
+    SETTLE_MS = 10 * DEADLINE_MS,
+    FORGET_MS = 8 * 3600 * SECOND_MS, /* longer than failures are kept */
+    SEED = 12,
+};
+
+/* ---- stories */
+
+static void post(struct world *world, unsigned variant)
+{
+    model_post(world, 0, variant);
+}
+
+static void post_from_sdk(struct world *world, int retry_count)
+{
+    world->sdk_retry_count = retry_count;
+    model_post(world, MODEL_KEYLESS, 0);
+    world->sdk_retry_count = -1;
+}
+
+static void post_keyless(struct world *world)
+{
+    model_post(world, MODEL_KEYLESS, 0);
+}
+
+/* The latest request's client goes away, if it is there still. */
+static void leave(struct world *world)
+{
+    if (world->open_requests > 0)
+        model_leave(world, model_request(world, world->open_requests - 1), true);
+}
+
+/* As long as it takes until a call runs. */
+static void pass_until_called(struct world *world)
+{
+    world_pass(world, CALLED_MS);
+}
+
+static void tell_a_call(struct world *world)
+{
+    post(world, 0);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_replay(struct world *world)
+{
+    tell_a_call(world);
+    post(world, 0);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_join(struct world *world)
+{
+    post(world, 0);
+    post(world, 0);
+    pass_until_called(world);
+    post(world, 0);
+    leave(world);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_keyless_call(struct world *world)
+{
+    post_keyless(world);
+    pass_until_called(world);
+    post_keyless(world);
+    leave(world);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_an_adoption(struct world *world)
+{
+    post_from_sdk(world, 0);
+    pass_until_called(world);
+    leave(world);
+    world_pass(world, 10);
+    post_from_sdk(world, 1);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_late_adoption(struct world *world)
+{
+    post_from_sdk(world, 0);
+    pass_until_called(world);
+    leave(world);
+    world_pass(world, ENDED_MS);
+    post_from_sdk(world, 1);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_refused_sdk(struct world *world)
+{
+    world->config->limits.flights_max = 1;
+    post(world, 0);
+    pass_until_called(world);
+    post_from_sdk(world, 0);
+    world_pass(world, ENDED_MS);
+    post_from_sdk(world, 1);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_mismatch(struct world *world)
+{
+    post(world, 0);
+    pass_until_called(world);
+    post(world, 1);
+    world_pass(world, ENDED_MS);
+    post(world, 1);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_retried_call(struct world *world)
+{
+    world->fate = "is refused with 503";
+    post(world, 0);
+    pass_until_called(world);
+    world->fate = NULL;
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_call_without_stream_options(struct world *world)
+{
+    world->fate = "does not know stream_options";
+    post(world, 0);
+    pass_until_called(world);
+    world->fate = NULL;
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_refused_call(struct world *world)
+{
+    world->fate = "is refused with 400";
+    tell_a_call(world);
+}
+
+static void tell_a_failed_call(struct world *world)
+{
+    world->config->idempotency.paid_calls_max = 2;
+    world->fate = "is cut after output";
+    tell_a_call(world);
+    post(world, 0);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_deadline(struct world *world)
+{
+    world->call_ms = 2 * DEADLINE_MS;
+    post(world, 0);
+    world_pass(world, 2 * DEADLINE_MS);
+}
+
+/* The timers' memory is full but for the place of one more waiter, while the store takes longer
+ * than the flight may. */
+static void tell_a_late_join(struct world *world)
+{
+    static struct timer others[TIMERS_MAX];
+    struct timers *timers = event_loop_timers(world->loop);
+    world->store_delay_ms = 1000 * DEADLINE_MS;
+    post(world, 0);
+    world_pass(world, 3 * DEADLINE_MS);
+    world_trace(world, "late: %s", model_store_is_idle(world) ? "idle" : "busy");
+    size_t count = 0;
+    for (; timers->count + 1 < timers->capacity; count++) {
+        CHECK(world, count < TIMERS_MAX);
+        enum rc rc = timers_start(timers, &others[count], TIMERS_NEVER);
+        CHECK(world, rc == OK);
+    }
+    post(world, 0);
+    while (count > 0)
+        timers_stop(timers, &others[--count]);
+    world->store_delay_ms = STORE_MS;
+    world_pass(world, 2000 * DEADLINE_MS);
+}
+
+static void tell_an_answer_in_memory(struct world *world)
+{
+    world->memory_key = 0;
+    tell_a_replay(world);
+}
+
+static void tell_an_answer_not_stored(struct world *world)
+{
+    post(world, 0);
+    pass_until_called(world);
+    world->store_full = true;
+    world_pass(world, ENDED_MS);
+    post(world, 0);
+    world->store_full = false;
+    world_pass(world, ENDED_MS);
+    post(world, 0);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_drain(struct world *world)
+{
+    post(world, 0);
+    post_from_sdk(world, 0);
+    pass_until_called(world);
+    world_drain(world);
+    post(world, 0);
+    model_post(world, 1, 0);
+    world_pass(world, 10);
+    world_restart(world);
+}
+
+static const struct story {
+    const char *name;
+    void (*tell)(struct world *world);
+    const char *shows; /* in its trace, when nothing fails */
+} stories[] = {
+    {"a call", tell_a_call, "200 executed "},
+    {"a replay", tell_a_replay, "200 replayed"},
+    {"a join", tell_a_join, "200 joined"},
+    {"a keyless call", tell_a_keyless_call, "is cancelled"},
+    {"an adoption", tell_an_adoption, "200 adopted"},
+    {"a late adoption", tell_a_late_adoption, "200 adopted"},
+    {"a refused SDK", tell_a_refused_sdk, ": 503 "},
+    {"a mismatch", tell_a_mismatch, ": 422 "},
+    {"a retried call", tell_a_retried_call, "call 2 for <k0v0>"},
+    {"a call without stream_options", tell_a_call_without_stream_options, "call 2 for <k0v0>"},
+    {"a refused call", tell_a_refused_call, ": 400 "},
+    {"a failed call", tell_a_failed_call, ": 502 replayed"},
+    {"a deadline", tell_a_deadline, ": 504 "},
+    {"a late join", tell_a_late_join, "late: busy"},
+    {"an answer in memory", tell_an_answer_in_memory, "200 replayed"},
+    {"an answer not stored", tell_an_answer_not_stored, "200 executed-unstored"},
+    {"a drain", tell_a_drain, "is cancelled"},
+};
+
+/* ---- one try */
+
+static void exempt_surroundings(bool engine_runs)
+{
+    fault_memory_exempt(!engine_runs);
+}
+
+static void calm_down(struct world *world)
+{
+    world->store_full = false;
+    world->fate = NULL;
+    world->call_ms = CALL_MS;
+}
+
+static void begin(struct world *world)
+{
+    world_begin(world, SEED);
+    CHECK(world, world->config->upstreams[0].attempts_max > 2);
+    CHECK(world, world->config->upstreams[0].flights_max > 3);
+    CHECK(world, world->config->upstreams[0].retry_budget_ratio > 0);
+    world->calm = true;
+    world->fault_percent = 0;
+    world->memory_key = MODEL_KEYLESS;
+    world->store_delay_ms = STORE_MS;
+    calm_down(world);
+    world->config->limits.deadline_ms = DEADLINE_MS;
+    world->config->limits.flight_max_ms = 2 * DEADLINE_MS;
+    world->config->limits.flights_max = 8;
+    world->config->idempotency.ttl_ms = 2 * FORGET_MS;
+    world->config->idempotency.error_ttl_ms = FORGET_MS / 2;
+    world->config->idempotency.waiters_max = 8;
+    world->config->idempotency.paid_calls_max = 5;
+    world->config->routes[API_CHAT].deadline_ms = DEADLINE_MS;
+    world->config->routes[API_CHAT].adopt = ADOPT_SDK;
+    world->config->routes[API_CHAT].on_disconnect = ON_DISCONNECT_AUTO;
+}
+
+/* Nobody waits, nothing runs. */
+static void check_nothing_is_left(struct world *world)
+{
+    CHECK(world, world->open_requests == 0);
+    CHECK(world, engine_is_idle(world->engine));
+    CHECK(world, engine_state(world->engine).waiters == 0);
+    CHECK(world, engine_state(world->engine).flights_running == 0);
+    CHECK(world, model_upstream_calls(world) == 0 && model_store_is_idle(world));
+}
+
+/* The same keys again: what is told is an answer or a stored failure, never the want of memory
+ * that is over (see model_oracle.c).  A key may run on in the store while its answer is kept
+ * in memory only. */
+static void check_keys_are_served(struct world *world)
+{
+    for (int key = 0; key < 2; key++) {
+        uint64_t replies = world->seen.replies;
+        model_post(world, key, 0);
+        world_pass(world, SETTLE_MS);
+        check_nothing_is_left(world);
+        CHECK(world, world->seen.replies == replies + 1);
+        bool in_memory = engine_state(world->engine).answers_in_memory > 0;
+        CHECK(world, world->keys[key].row.state != KEY_RUNNING || in_memory);
+    }
+}
+
+/* From here on want of memory is no excuse, but for answers that it took already. */
+static void end_of_want(struct world *world)
+{
+    world->starved = false;
+    for (size_t i = 0; i < MODEL_KEYS; i++)
+        world->keys[i].life.unstored_until_ms = 0;
+}
+
+/* True: an allocation failed. */
+static bool try_story(const struct story *story, unsigned at, bool for_ever)
+{
+    struct world world;
+    begin(&world);
+    world_trace(&world, "%s, allocation %u%s fails", story->name, at,
+                for_ever ? " and all after it" : "");
+    world.starved = true;
+    world.on_engine = exempt_surroundings;
+    fault_memory_arm(at, for_ever);
+    fault_memory_exempt(true);
+    story->tell(&world);
+    bool struck = fault_memory_disarm();
+    CHECK(&world, struck || strstr(buf_text(&world.trace), story->shows));
+    calm_down(&world);
+    world_pass(&world, SETTLE_MS);
+    check_nothing_is_left(&world);
+    end_of_want(&world);
+    check_keys_are_served(&world);
+    world_pass(&world, FORGET_MS);
+    check_keys_are_served(&world);
+    CHECK(&world, world.last_status == 200);
+    if (!struck && getenv("UNSTREAM_TRACE"))
+        world_print_trace();
+    world_end(&world);
+    return struck;
+}
+
+static unsigned try_all(const struct story *story, bool for_ever)
+{
+    unsigned at = 1;
+    while (try_story(story, at, for_ever))
+        assert_true(++at < TRIES_MAX);
+    return at;
+}
+
+TEST(model_memory, every_story_ends_well_whatever_allocation_fails)
+{
+    for (size_t i = 0; i < COUNT_OF(stories); i++) {
+        unsigned once = try_all(&stories[i], false);
+        unsigned for_ever = try_all(&stories[i], true);
+        print_message("%s: %u + %u tries\n", stories[i].name, once, for_ever);
+        assert_true(once > 10 && for_ever > 10);
+    }
+}
+
+TEST(model_memory, a_new_engine_is_whole_or_not_there)
+{
+    struct world world;
+    begin(&world);
+    const struct engine_params params = {.config = world.config,
+                                         .loop = world.loop,
+                                         .store = world.store,
+                                         .upstream = world.upstream,
+                                         .log = &world.log};
+    bool struck = true;
+    for (unsigned at = 1; struck; at++) {
+        struct engine *engine = NULL;
+        fault_memory_arm(at, false);
+        enum rc rc = engine_new(&params, &engine);
+        struck = fault_memory_disarm();
+        assert_int_equal(rc, struck ? E_NOMEM : OK);
+        engine_free(engine);
+    }
+    world_end(&world);
+}
