@@ -19,6 +19,11 @@ enum {
     CALLED_MS = 100,           /* longer than the store takes, shorter than a call */
     ENDED_MS = 10 * SECOND_MS, /* longer than calls and pauses between them */
     DEADLINE_MS = 60 * SECOND_MS,
+    CEILING_MS = 2 * DEADLINE_MS,
+    LATE_MS = 3 * DEADLINE_MS,
+    SLOW_STORE_MS = 1000 * DEADLINE_MS,
+    SLOW_END_MS = 2 * SLOW_STORE_MS,
+    TTL_MS = 16 * 3600 * SECOND_MS,
     SETTLE_MS = 10 * DEADLINE_MS,
     FORGET_MS = 8 * 3600 * SECOND_MS, /* longer than failures are kept */
     SEED = 12,
@@ -186,24 +191,24 @@ static void tell_a_failed_call(struct world *world)
 
 static void tell_a_deadline(struct world *world)
 {
-    world->call_ms = 2 * DEADLINE_MS;
+    world->call_ms = CEILING_MS;
     post(world, 0);
-    world_pass(world, 2 * DEADLINE_MS);
+    world_pass(world, CEILING_MS);
 }
 
 /* The timers' memory is full but for the place of one more waiter, while the store takes longer
  * than the flight may. */
 static void tell_a_late_join(struct world *world)
 {
-    world->store_delay_ms = 1000 * DEADLINE_MS;
+    world->store_delay_ms = SLOW_STORE_MS;
     post(world, 0);
-    world_pass(world, 3 * DEADLINE_MS);
+    world_pass(world, LATE_MS);
     world_trace(world, "late: %s", model_store_is_idle(world) ? "idle" : "busy");
     crowd(world, 1);
     post(world, 0);
     disperse(world);
     world->store_delay_ms = STORE_MS;
-    world_pass(world, 2000 * DEADLINE_MS);
+    world_pass(world, SLOW_END_MS);
 }
 
 static void tell_an_answer_in_memory(struct world *world)
@@ -288,9 +293,9 @@ static void begin(struct world *world)
     world->store_delay_ms = STORE_MS;
     calm_down(world);
     world->config->limits.deadline_ms = DEADLINE_MS;
-    world->config->limits.flight_max_ms = 2 * DEADLINE_MS;
+    world->config->limits.flight_max_ms = CEILING_MS;
     world->config->limits.flights_max = 8;
-    world->config->idempotency.ttl_ms = 2 * FORGET_MS;
+    world->config->idempotency.ttl_ms = TTL_MS;
     world->config->idempotency.error_ttl_ms = FORGET_MS / 2;
     world->config->idempotency.waiters_max = 8;
     world->config->idempotency.paid_calls_max = 5;
