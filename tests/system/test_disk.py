@@ -20,11 +20,12 @@ class Disk:
         self.orders.mkdir()
         self.service = None
 
-    def start(self):
+    def start(self, overrides=None):
         # Address sanitizer wants to be first, which only matters to those who replace malloc.
         options = ":".join([*filter(None, [os.environ.get("ASAN_OPTIONS")]), "verify_asan_link_order=0"])
-        self.service = Service(self.provider, self.state, ONE_ATTEMPT, LD_PRELOAD=str(LIBRARY),
-                               FAILING_DISK=str(self.orders), ASAN_OPTIONS=options)
+        self.service = Service(self.provider, self.state, {**ONE_ATTEMPT, **(overrides or {})},
+                               LD_PRELOAD=str(LIBRARY), FAILING_DISK=str(self.orders),
+                               ASAN_OPTIONS=options)
         return self.service
 
     def fail(self, how):
@@ -155,3 +156,11 @@ def test_while_the_disk_is_full_only_answers_that_are_there_are_told(disk, provi
     again = disk.start().post(CHAT, running.body, running.key)
     assert_answer(again, first.body, key_status="replayed")
     assert again.body == first.body
+
+
+def test_a_sync_that_fails_while_nobody_asks_ends_the_process_too(disk, provider):
+    service = disk.start({"idempotency": {"ttl_s": 0.5}})  # what the reaper deletes is synced
+    answered(service, provider)
+    disk.fail("sync")
+    assert service.process.wait(30) == EX_SOFTWARE
+    assert service.log.read_text().count('"store_lost"') == 1
