@@ -120,6 +120,7 @@ static enum rc open_store(struct service *service)
         .path = span_from(service->config->store, sizeof "sqlite:" - 1),
         .loop = event_loop_mailbox(service->loop),
         .bytes_max = service->config->limits.store_bytes_max,
+        .free_bytes_min = service->config->limits.store_free_bytes_min,
         .released_ttl_ms = service->config->idempotency.ttl_ms,
         .now_ms = clock_unix_ms(),
     };

@@ -207,7 +207,6 @@ static const struct config_key keys[] = {
     LIMITS_KEY(store_bytes_max, "store_bytes_max", SIZE, "null", MIB, 1024 * TIB,
                .help = "The largest database. null: no limit."),
     LIMITS_KEY(store_free_bytes_min, "store_free_bytes_min", SIZE, "268435456", 0, 1024 * TIB,
-               .in_effect = NOT_YET,
                .help = "Free disk space below which no new key is taken."),
 
     LOG_KEY(log_level, "level", CHOICE, "\"info\"", .choices = "debug|info|warning|error",

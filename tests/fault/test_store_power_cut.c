@@ -6,7 +6,7 @@
 
 /* Everything ends soon, so that keys begin new lives all the time. */
 enum { ANSWER_MS = 20, FAILURE_MS = 6, RELEASED_MS = 30 };
-enum { KEYS = 6, STEPS = 36, STEPS_ALL = 400, STEPS_MAX = 512, DICE = 1, DICE_ALL = 8 };
+enum { KEYS = 6, STEPS = 36, STEPS_ALL = 150, STEPS_MAX = 160, DICE = 1, DICE_ALL = 4 };
 
 /* A workload and what each key was after each acknowledged step. */
 struct workload {

@@ -166,12 +166,23 @@ static void check_executed(struct world *world, struct model_key *key,
     CHECK(world, same_body(reply->body, row->body));
 }
 
-static void check_replayed(struct world *world, const struct model_key *key,
+/* Without a waiter nobody has seen it yet: what is told first of an answer that must not be at
+ * rest is what is told from then on. */
+static void note_in_memory(struct world *world, struct model_key *key,
+                           const struct http_reply *reply)
+{
+    if (key - world->keys == world->memory_key && !key->life.unstored)
+        oracle_not_stored(world, key, reply->status, reply->body);
+}
+
+static void check_replayed(struct world *world, struct model_key *key,
                            const struct http_reply *reply)
 {
     const struct row *row = &key->row;
     bool durable = row->exists && (row->state == KEY_DONE || row->state == KEY_FAILED) &&
                    reply->status == row->status && same_body(reply->body, row->body);
+    if (!durable)
+        note_in_memory(world, key, reply);
     bool from_memory = key->life.unstored && reply->status == key->life.unstored_status &&
                        same_body(reply->body, key->life.unstored);
     CHECK(world, durable || from_memory);
@@ -184,8 +195,7 @@ static void check_unstored(struct world *world, struct model_key *key,
     bool lost = key->life.store_failed && is_of(reply, key->life.failed_flight);
     bool in_memory = key - world->keys == world->memory_key;
     CHECK(world, lost || in_memory);
-    if (in_memory && !key->life.unstored)
-        oracle_not_stored(world, key, reply->status, reply->body);
+    note_in_memory(world, key, reply);
     CHECK(world, key->life.unstored && reply->status == key->life.unstored_status);
     CHECK(world, same_body(reply->body, key->life.unstored));
 }

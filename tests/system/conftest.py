@@ -51,6 +51,7 @@ def launch(provider, binary, tmp_path):
         services.append(Service(provider, directory, overrides))
         return services[-1]
 
+    start.services = services
     yield start
     for service in services:
         if service.process.poll() is None:

@@ -255,6 +255,7 @@ def base_config(provider_url, directory, port):
             SIMPLE: {"upstream": "simple", "api": "messages", "model": SIMPLE_MODEL,
                      "max_tokens": 4096, "deadline_s": 120},
         },
+        "limits": {"store_free_bytes_min": 0},  # whatever disk the tests run on
         "drain_s": 30,
     }
 

@@ -298,3 +298,20 @@ def test_finished_orphans_go_after_kept_answers_oldest_first(launch, provider):
     replies = [service.post(CHAT, body, headers=again) for body in bodies]
     assert [reply["idempotency-status"] for reply in replies] == [None, "adopted", "adopted"]
     assert [provider.hits(body["model"]) for body in bodies] == [2, 1, 1]
+
+
+def test_a_disk_that_is_nearly_full_takes_no_new_keys_but_serves_the_old(launch, provider, tmp_path):
+    body, key = question(CHAT, unique("before")), unique("key")
+    first = launch({}, tmp_path / "state").post(CHAT, body, key)
+    launch.services[-1].stop()
+    service = launch({"limits": {"store_free_bytes_min": 2 ** 50}}, tmp_path / "state")
+    model = unique("after")
+
+    def refused():
+        return service.post(CHAT, question(CHAT, model), unique("key")).status == 503
+    wait_until(refused, "the disk to be looked at")
+    hits = provider.hits(model)
+    assert_error(service.post(CHAT, question(CHAT, model), unique("key")), CHAT, 503, "store_unavailable", retry=True)
+    assert provider.hits(model) == hits
+    assert_answer(service.post(CHAT, body, key), first.body, key_status="replayed")
+    assert_answer(service.post(CHAT, question(CHAT, model)))  # without a key nothing is stored

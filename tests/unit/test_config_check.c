@@ -344,7 +344,6 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "unstream.json: idempotency.result_url_ttl_s: " NOT_YET "result_url_ttl_s 1\n"
         "unstream.json: limits.queue_max: " NOT_YET "queue_max 1\n"
         "unstream.json: limits.queue_s: " NOT_YET "queue_s 0.25\n"
-        "unstream.json: limits.store_free_bytes_min: " NOT_YET "store_free_bytes_min 0\n"
         "unstream.json: clients[0].flights_max: " NOT_YET "flights_max 5\n"
         "unstream.json: clients[0].requests_per_minute: " NOT_YET "requests_per_minute 6\n"
         "unstream.json: routes.\"/v1/messages\".fallback: " NOT_YET "fallback \"anthropic\"\n"
