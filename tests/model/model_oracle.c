@@ -283,10 +283,9 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply)
     world->last_status = reply->status;
     CHECK(world, world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
     CHECK(world, flight.n > 0);
-    if (says_out_of_memory(reply)) {
-        CHECK(world, world->starved);
+    world->last_starved = says_out_of_memory(reply);
+    if (world->last_starved && world->starved)
         return;
-    }
     CHECK(world, blob_span(reply->body).n > 0 && header_of(reply, "content-type").n > 0);
     CHECK(world, reply->status != 200 || body_has(reply, request->marker));
     if (!is_sent_away(reply))
