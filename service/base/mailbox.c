@@ -23,6 +23,13 @@ void mailbox_done(struct mailbox *box)
     (void)close(box->fd);
 }
 
+void mailbox_wake(struct mailbox *box)
+{
+    uint64_t one = 1;
+    ssize_t written = write(box->fd, &one, sizeof one);
+    ASSERT(written == sizeof one);
+}
+
 void mailbox_post(struct mailbox *box, struct message *message)
 {
     message->next = NULL;
@@ -30,13 +37,10 @@ void mailbox_post(struct mailbox *box, struct message *message)
     bool was_empty = !box->first;
     *box->last = message;
     box->last = &message->next;
-    /* Under the lock: once it is released the owner may run this and close the box.  A counter
-     * that overflows is impossible, as only the first message into an empty box adds to it. */
-    if (was_empty) {
-        uint64_t one = 1;
-        ssize_t written = write(box->fd, &one, sizeof one);
-        ASSERT(written == sizeof one);
-    }
+    /* Under the lock: once it is released the owner may run this and close the box.  The
+     * counter does not overflow, as of messages only the first into an empty box adds to it. */
+    if (was_empty)
+        mailbox_wake(box);
     (void)pthread_mutex_unlock(&box->mutex);
 }
 
@@ -47,10 +51,8 @@ struct message *mailbox_take(struct mailbox *box)
     struct message *first = box->first;
     box->first = NULL;
     box->last = &box->first;
-    if (first) {
-        ssize_t got = read(box->fd, &count, sizeof count);
-        ASSERT(got == sizeof count);
-    }
+    ssize_t got = read(box->fd, &count, sizeof count);
+    ASSERT(got == sizeof count || !first); /* woken or not, nothing may wait */
     (void)pthread_mutex_unlock(&box->mutex);
     return first;
 }

@@ -27,11 +27,13 @@ MUST_CHECK enum rc mailbox_init(struct mailbox *box);
 void mailbox_done(struct mailbox *box);
 /* Thread: any. */
 void mailbox_post(struct mailbox *box, struct message *message);
+/* As if a message came: the owner looks around.  Thread: any, while the box exists. */
+void mailbox_wake(struct mailbox *box);
 /* All that waits, in order, linked by `next`; NULL when there is nothing.  Thread: owner. */
 struct message *mailbox_take(struct mailbox *box);
 /* Runs all that waits.  Returns how many ran.  Thread: owner. */
 size_t mailbox_run(struct mailbox *box);
-/* Blocks until something waits.  For owners without an event loop.  Thread: owner. */
+/* Blocks until something waits or the box was woken.  For owners without an event loop.  Thread: owner. */
 void mailbox_wait(struct mailbox *box);
 
 #endif

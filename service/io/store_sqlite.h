@@ -17,7 +17,8 @@
  * E_LIMIT; all that ends a flight goes on, and so do lookups.  A file over bytes_max, or a full
  * disk, is E_LIMIT for what does not fit.  When the disk lost data under us (fsync failed) or the
  * file is damaged, nothing is written any more by this process: all but lookups get E_IO and
- * stats say writable = false, after a failed fsync also lost = true. */
+ * stats say writable = false, after a failed fsync also lost = true, for which the loop's mailbox
+ * is woken. */
 #ifndef IO_STORE_SQLITE_H
 #define IO_STORE_SQLITE_H
 

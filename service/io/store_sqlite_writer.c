@@ -36,8 +36,10 @@ static int clean_up(struct store_sqlite *sqlite)
     sqlite_db_roll_back(db);
     if (is_final(code)) {
         atomic_store(&sqlite->counters.writable, false);
-        if (is_lost(code))
+        if (is_lost(code)) {
             atomic_store(&sqlite->counters.lost, true);
+            mailbox_wake(sqlite->loop); /* housekeeping has no job that would tell the loop */
+        }
         /* Closing would write the log into the file. */
         int set = sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         ASSERT(set == SQLITE_OK);

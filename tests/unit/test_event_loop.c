@@ -1,6 +1,7 @@
 #include "io/event_loop.h"
 #include "test.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -166,6 +167,22 @@ TEST(event_loop, a_message_of_another_thread_ends_the_wait)
         event_loop_round(f.loop, -1);
     assert_int_equal(letter.runs, 1);
     assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+TEST(event_loop, a_wake_ends_one_round_and_loses_no_message)
+{
+    FIXTURE(f);
+    struct mailbox *box = event_loop_mailbox(f.loop);
+    struct pollfd waiting = {.fd = box->fd, .events = POLLIN};
+    struct letter letter = {.message.run = deliver};
+    mailbox_wake(box);
+    event_loop_round(f.loop, -1); /* would hang without it */
+    assert_int_equal(poll(&waiting, 1, 0), 0);
+    mailbox_post(box, &letter.message);
+    mailbox_wake(box);
+    event_loop_round(f.loop, -1);
+    assert_int_equal(letter.runs, 1);
+    assert_int_equal(poll(&waiting, 1, 0), 0);
 }
 
 struct every_round {
