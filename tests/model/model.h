@@ -113,8 +113,9 @@ struct world {
     struct list requests; /* open: on_end did not come yet */
     unsigned open_requests;
     unsigned serial;
-    int last_status; /* of the last reply */
-    int memory_key;  /* its answers must not be at rest; MODEL_KEYLESS: none */
+    int last_status;   /* of the last reply */
+    bool last_starved; /* it spoke of memory */
+    int memory_key;    /* its answers must not be at rest; MODEL_KEYLESS: none */
     bool store_full;
     int64_t store_delay_ms;       /* the longest of a commit, and of the way back */
     unsigned fault_percent;       /* of store operations that fail by chance */

@@ -37,6 +37,11 @@ void oracle_forget(struct world *world)
     }
 }
 
+static bool same_body(const struct blob *a, const struct blob *b)
+{
+    return span_eq(blob_span(a), blob_span(b));
+}
+
 /* ---- upstream and store */
 
 /* I1, I2: one call at a time, counted before it starts, never too many, and none that nobody
@@ -79,6 +84,8 @@ void oracle_not_stored(struct world *world, struct model_key *key, int status,
                        struct blob *body)
 {
     const struct config_idempotency *times = &world->config->idempotency;
+    if (key->life.unstored && same_body(body, key->life.unstored))
+        return; /* offered to the store again: its time goes on from the first */
     body = blob_ref(body);
     oracle_not_in_memory(key);
     key->life.unstored = body;
@@ -104,11 +111,6 @@ static bool body_has(const struct http_reply *reply, const char *word)
 {
     struct span body = blob_span(reply->body);
     return body.p && memmem(body.p, body.n, word, strlen(word)) != NULL;
-}
-
-static bool same_body(const struct blob *a, const struct blob *b)
-{
-    return span_eq(blob_span(a), blob_span(b));
 }
 
 /* All waiters of a flight, and all replays of its answer, get the same (I3). */
@@ -281,10 +283,9 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply)
     world->last_status = reply->status;
     CHECK(world, world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
     CHECK(world, flight.n > 0);
-    if (says_out_of_memory(reply)) {
-        CHECK(world, world->starved);
+    world->last_starved = says_out_of_memory(reply);
+    if (world->last_starved && world->starved)
         return;
-    }
     CHECK(world, blob_span(reply->body).n > 0 && header_of(reply, "content-type").n > 0);
     CHECK(world, reply->status != 200 || body_has(reply, request->marker));
     if (!is_sent_away(reply))

@@ -9,7 +9,6 @@
 
 enum {
     FIXED_SCHEDULES = 2500,
-    RANDOM_SCHEDULES = 1000,
     MANY_SCHEDULES = 40000, /* UNSTREAM_ALL */
     STEPS_MAX = 120,
     HOUR_MS = 3600 * 1000,
@@ -203,11 +202,13 @@ TEST(model, the_promises_hold_for_any_schedule)
         run_schedules(1, from_environment("UNSTREAM_SCHEDULES", FIXED_SCHEDULES));
 }
 
+/* Only where there is time to look at what they find: elsewhere a change is judged by schedules
+ * that are the same each time. */
 TEST(model, the_promises_hold_for_schedules_never_seen_before)
 {
     uint64_t seed;
-    if (getenv("UNSTREAM_SEED"))
+    if (getenv("UNSTREAM_SEED") || !getenv("UNSTREAM_ALL"))
         skip();
     assert_int_equal(getrandom(&seed, sizeof seed, 0), sizeof seed);
-    run_schedules(seed >> 16, getenv("UNSTREAM_ALL") ? MANY_SCHEDULES : RANDOM_SCHEDULES);
+    run_schedules(seed >> 16, MANY_SCHEDULES);
 }
