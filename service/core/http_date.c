@@ -67,6 +67,6 @@ void http_date_print(int64_t unix_s, struct buf *out)
     while (month < 12 && days_from_civil(year, month + 1, 1) <= days)
         month++;
     buf_printf(out, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", weekdays + 3 * (days % 7),
-               (int)(days - days_from_civil(year, month, 1)) + 1, months + 3 * (month - 1),
+               (int)(days - days_from_civil(year, month, 1)) + 1, months + 3L * (month - 1),
                (int)year, (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60));
 }
