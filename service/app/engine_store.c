@@ -40,30 +40,35 @@ static enum flight_key judge_record(const struct engine_flight *run,
     return same ? FLIGHT_KEY_TROUBLE : FLIGHT_KEY_OTHER;
 }
 
-/* Keep what a replay repeats; spans go into the intake's arena. */
-static void keep_record(struct engine_flight *run, const struct key_record *record)
+/* A copy in the intake's arena; false: out of memory.  Nothing is copied as nothing. */
+static bool copy_text(struct engine_flight *run, struct span text, struct span *ret)
 {
-    struct arena *arena = &run->intake->arena;
+    *ret = text.p ? arena_copy(&run->intake->arena, text) : SPAN_ABSENT;
+    return !text.p || ret->p;
+}
+
+/* Keep what a replay repeats.  False: out of memory. */
+static bool keep_record(struct engine_flight *run, const struct key_record *record)
+{
     const struct answer *stored = &record->answer;
-    run->answer = (struct answer){
-        .status = stored->status,
-        .body = blob_ref(stored->body),
-        .content_type = arena_copy(arena, stored->content_type),
-        .request_id =
-            stored->request_id.p ? arena_copy(arena, stored->request_id) : SPAN_ABSENT,
-        .error_code =
-            stored->error_code.p ? arena_copy(arena, stored->error_code) : SPAN_ABSENT,
-    };
+    struct answer *answer = &run->answer;
+    if (!copy_text(run, stored->content_type, &answer->content_type) ||
+        !copy_text(run, stored->request_id, &answer->request_id) ||
+        !copy_text(run, stored->error_code, &answer->error_code))
+        return false;
+    answer->status = stored->status;
+    answer->body = blob_ref(stored->body);
     run->id = record->flight;
     flight_id_text(run->id, run->id_text);
+    return true;
 }
 
 static enum flight_key judge(struct engine_flight *run, enum rc rc,
                              const struct key_record *record)
 {
     enum flight_key key = rc == OK ? judge_record(run, record) : FLIGHT_KEY_TROUBLE;
-    if (key == FLIGHT_KEY_ANSWERED)
-        keep_record(run, record);
+    if (key == FLIGHT_KEY_ANSWERED && !keep_record(run, record))
+        return FLIGHT_KEY_TROUBLE;
     if (key == FLIGHT_KEY_OTHER)
         run->detail = engine_explain_reuse(run->intake, record->members, record->created_ms);
     return key;
