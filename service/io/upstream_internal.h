@@ -105,6 +105,7 @@ struct upstream_thread {
     CURLM *multi;
     int64_t now_ms;
     int64_t curl_due_ms; /* when libcurl wants to be called, or TIMERS_NEVER */
+    int64_t recheck_ms;  /* when all sockets are to be looked at again, or TIMERS_NEVER */
     struct timers timers;
     struct list calls; /* carrying a transfer */
     struct list idle;  /* the pool */

@@ -9,7 +9,8 @@
 
 enum {
     EVENTS_PER_ROUND = 256,
-    IDLE_CALLS_MAX = 64 /* a pooled handle keeps its buffers */
+    IDLE_CALLS_MAX = 64, /* a pooled handle keeps its buffers */
+    RECHECK_PAUSE_MS = 100
 };
 
 struct call *upstream_thread_take_call(struct upstream_thread *thread)
@@ -68,15 +69,34 @@ static int call_me_in(CURLM *multi, long timeout_ms, void *user)
     return 0;
 }
 
+static void drive(struct upstream_thread *thread, curl_socket_t fd, int what)
+{
+    int running;
+    if (curl_multi_socket_action(thread->multi, fd, what, &running) != CURLM_OK)
+        thread->recheck_ms = thread->now_ms + RECHECK_PAUSE_MS;
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+/* Out of memory libcurl may have failed to ask for a socket to be watched, and does not say of
+ * which call: without this the call would stand still until its timeout.  curl_multi_socket_all
+ * is deprecated as too slow for every day, but the only way to have all sockets asked for. */
+static void recheck(struct upstream_thread *thread)
+{
+    int running;
+    bool fine = curl_multi_socket_all(thread->multi, &running) == CURLM_OK;
+    thread->recheck_ms = fine ? TIMERS_NEVER : thread->now_ms + RECHECK_PAUSE_MS;
+}
+#pragma GCC diagnostic pop
+
 static void socket_ready(struct upstream_thread *thread, const struct epoll_event *event)
 {
     int what = 0;
-    int running;
     if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) /* reading tells what is wrong */
         what |= CURL_CSELECT_IN;
     if (event->events & EPOLLOUT)
         what |= CURL_CSELECT_OUT;
-    (void)curl_multi_socket_action(thread->multi, event->data.fd, what, &running);
+    drive(thread, event->data.fd, what);
 }
 
 static void finish_calls(struct upstream_thread *thread)
@@ -99,6 +119,8 @@ static int wait_ms(const struct upstream_thread *thread)
     int64_t due = timers_next_ms(&thread->timers);
     if (thread->curl_due_ms < due)
         due = thread->curl_due_ms;
+    if (thread->recheck_ms < due)
+        due = thread->recheck_ms;
     if (due == TIMERS_NEVER)
         return -1;
     int64_t wait = due - upstream_clock_ms();
@@ -110,7 +132,6 @@ static int wait_ms(const struct upstream_thread *thread)
 static void round_trip(struct upstream_thread *thread)
 {
     struct epoll_event events[EVENTS_PER_ROUND];
-    int running;
     int count = epoll_wait(thread->epoll_fd, events, EVENTS_PER_ROUND, wait_ms(thread));
     ASSERT(count >= 0 || errno == EINTR);
     thread->now_ms = upstream_clock_ms();
@@ -123,8 +144,10 @@ static void round_trip(struct upstream_thread *thread)
     }
     if (thread->curl_due_ms <= thread->now_ms) {
         thread->curl_due_ms = TIMERS_NEVER;
-        (void)curl_multi_socket_action(thread->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        drive(thread, CURL_SOCKET_TIMEOUT, 0);
     }
+    if (thread->recheck_ms <= thread->now_ms)
+        recheck(thread);
     finish_calls(thread);
     timers_run(&thread->timers, thread->now_ms);
     if (ordered)
@@ -210,7 +233,7 @@ enum rc upstream_thread_new(const struct upstream_settings *settings,
         return E_NOMEM;
     thread->settings = settings;
     thread->epoll_fd = -1;
-    thread->curl_due_ms = TIMERS_NEVER;
+    thread->curl_due_ms = thread->recheck_ms = TIMERS_NEVER;
     thread->stop_order.run = stop;
     list_init(&thread->calls);
     list_init(&thread->idle);

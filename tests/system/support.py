@@ -275,7 +275,7 @@ def run_binary(*arguments, directory, timeout_s=20, **variables):
 class Service:
     """The real binary, started with a configuration of its own; variables are its environment's."""
 
-    def __init__(self, provider, directory, overrides=None, **variables):
+    def __init__(self, provider, directory, overrides=None, binary=BINARY, **variables):
         self.provider, self.directory = provider, Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -287,7 +287,7 @@ class Service:
         path.write_text(json.dumps(self.config))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [BINARY, "--config", path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [binary, "--config", path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.directory, env=clean_environment(HOME=str(self.directory), **variables))
         wait_until(self.is_ready, "the service to become ready")
 
