@@ -152,4 +152,24 @@ struct http_reply {
  */
 void http_request_reply(struct http_request *request, const struct http_reply *reply);
 
+/* ---- replies that begin before their body is known (heartbeats)
+ *
+ * http_request_begin_reply instead of http_request_reply, with a declared length; then
+ * http_request_beat now and then, each one blank that keeps the connection alive; at the end
+ * http_request_finish_reply.  The client sees one body of exactly that length: blanks, the
+ * body, blanks.  on_left and on_end come as for a request that waits; on_end may come before
+ * http_request_finish_reply, which then must not be called. */
+
+/* head->body must be NULL; the first blank goes with the head.  Where nothing can be delivered
+ * any more it is dropped, as a reply would be. */
+void http_request_begin_reply(struct http_request *request, const struct http_reply *head,
+                              size_t body_bytes);
+/* One blank more; the last byte is kept for the body.  Cheap: those of one round go out
+ * together. */
+void http_request_beat(struct http_request *request);
+/* The body, of which a reference is taken, and blanks up to the declared length.  NULL: there is
+ * none, and the connection is cut, so that no client takes blanks for an answer.  E_LIMIT: the
+ * body is longer than what is left of the length; then the connection is cut, too. */
+MUST_CHECK enum rc http_request_finish_reply(struct http_request *request, struct blob *body);
+
 #endif

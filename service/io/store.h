@@ -11,6 +11,7 @@
 #define IO_STORE_H
 
 #include "base/blob.h"
+#include "core/http_message.h"
 #include "core/key.h"
 
 enum { STORE_SALT_BYTES = 32 };
@@ -38,6 +39,22 @@ struct key_record {
     bool corrupt;         /* the stored body does not match its checksum: no body */
 };
 
+/* A request that was accepted to be answered later (202): what drives it again after a crash. */
+struct store_request {
+    struct span query;      /* of the upstream URL; absent: none */
+    struct headers headers; /* passed on from the client; never a credential */
+    struct blob *body;      /* before the splice; referenced */
+    struct span client;     /* configured name; absent: none */
+    int64_t deadline_ms;    /* wall clock: no call starts after it */
+};
+
+/* What makes a running flight's outcome known beyond its waiters.  It is deleted when the flight
+ * ends, all but the token. */
+struct store_publication {
+    const struct digest *token;          /* SHA-256 of its result token; NULL: as it is */
+    const struct store_request *request; /* NULL: as it is */
+};
+
 struct store_claim {
     struct digest key; /* SHA-256 over scope and key, see core/scope.h */
     struct digest scope;
@@ -45,9 +62,11 @@ struct store_claim {
     struct flight_id flight;
     struct span members; /* of the request, opaque (core/members.h), at most
                           * MEMBERS_BYTES_MAX; absent: none are kept */
-    struct span route;   /* for operators, and later for result URLs */
+    struct span route;   /* for operators and result URLs */
     int64_t now_ms;
     unsigned paid_calls_max;
+    unsigned paid_calls; /* counted by this claim; 0 means 1 */
+    struct store_publication publication;
 };
 
 enum claim_result {
@@ -76,6 +95,8 @@ struct store_completion {
     struct answer answer; /* copied or referenced; the caller keeps its own reference */
     int64_t now_ms;
     int64_t expires_ms;
+    int64_t
+        keep_until_ms; /* the flight's outcome is kept for result URLs at least until then */
 };
 
 struct store_release {
@@ -84,7 +105,59 @@ struct store_release {
     bool give_back;        /* the last counted call cannot have been billed */
     struct answer outcome; /* what became of the flight, for its row; body may be NULL */
     int64_t now_ms;
+    int64_t keep_until_ms; /* as for a completion */
 };
+
+/* ---- result URLs */
+
+#define FLIGHT_ROW_TABLE(X)                                                                    \
+    X(FLIGHT_ROW_ABSENT, "absent")                                                             \
+    X(FLIGHT_ROW_RUNNING, "running")                                                           \
+    X(FLIGHT_ROW_DONE, "done")                                                                 \
+    X(FLIGHT_ROW_FAILED, "failed")                                                             \
+    X(FLIGHT_ROW_RELEASED, "released")                                                         \
+    X(FLIGHT_ROW_INTERRUPTED, "interrupted")
+
+enum flight_row {
+#define X(name, word) name,
+    FLIGHT_ROW_TABLE(X)
+#undef X
+};
+
+/* A flight's row, which outlives what becomes of its key. */
+struct flight_record {
+    enum flight_row state;
+    struct flight_id flight;
+    struct digest key, scope;
+    struct span route;
+    int64_t started_ms, ended_ms; /* ended_ms 0: running */
+    struct answer answer;         /* ended; as in a key_record.  body NULL: none was kept */
+    bool corrupt;                 /* the stored body does not match its checksum: no body */
+};
+
+/* By flight id, or by the digest of a result token. */
+struct store_result_query {
+    bool by_token;
+    struct flight_id flight;
+    struct digest token;
+    int64_t now_ms;
+};
+
+/* OK also for FLIGHT_ROW_ABSENT.  The record is valid during the callback only. */
+typedef void store_result_cb(void *context, enum rc rc, const struct flight_record *record);
+
+/* An accepted request that runs in the store. */
+struct accepted_record {
+    struct flight_id flight;
+    struct digest key, scope, fingerprint;
+    struct span route;
+    unsigned paid_calls;
+    int64_t started_ms;
+    struct store_request request;
+};
+
+/* E_NOT_FOUND: there are no more.  The record is valid during the callback only. */
+typedef void store_accepted_cb(void *context, enum rc rc, const struct accepted_record *record);
 
 /* ---- what operators ask for: a task looks at STORE_TASK_KEYS_MAX keys at most, in the order of
  * their digests, and is carried on with `after` until nothing is left. */
@@ -163,6 +236,12 @@ struct store_ops {
                         void *context);
     enum rc (*release)(struct store *, const struct store_release *, store_done_cb *,
                        void *context);
+    enum rc (*publish)(struct store *, struct flight_id flight,
+                       const struct store_publication *, store_done_cb *, void *context);
+    enum rc (*result)(struct store *, const struct store_result_query *, store_result_cb *,
+                      void *context);
+    enum rc (*accepted)(struct store *, const struct flight_id *after, store_accepted_cb *,
+                        void *context);
     enum rc (*task)(struct store *, const struct store_task *, store_task_cb *, void *context);
     struct store_stats (*stats)(struct store *);
     void (*free)(struct store *);
@@ -173,6 +252,7 @@ struct store {
     const struct store_ops *ops;
     uint8_t salt[STORE_SALT_BYTES]; /* random, made with the store, for scope digests */
     unsigned interrupted; /* flights that a crash had left running, RELEASED at open */
+    unsigned accepted; /* those of accepted requests, which still run and wait to be driven */
 };
 
 /* Each: E_NOMEM, and then no callback comes; else OK and the callback comes exactly once, also
@@ -190,6 +270,15 @@ MUST_CHECK enum rc store_complete(struct store *store,
                                   store_done_cb *callback, void *context);
 MUST_CHECK enum rc store_release(struct store *store, const struct store_release *release,
                                  store_done_cb *callback, void *context);
+/* Durably publish a running flight.  E_CONFLICT: it does not run in the store. */
+MUST_CHECK enum rc store_publish(struct store *store, struct flight_id flight,
+                                 const struct store_publication *publication,
+                                 store_done_cb *callback, void *context);
+MUST_CHECK enum rc store_result(struct store *store, const struct store_result_query *query,
+                                store_result_cb *callback, void *context);
+/* The first accepted request behind `after` (NULL: of all) in the order of flight ids. */
+MUST_CHECK enum rc store_accepted(struct store *store, const struct flight_id *after,
+                                  store_accepted_cb *callback, void *context);
 MUST_CHECK enum rc store_task(struct store *store, const struct store_task *task,
                               store_task_cb *callback, void *context);
 const char *store_task_name(enum store_task_kind kind);
