@@ -157,7 +157,7 @@ TEST(http_front_beats, http_1_0_gets_a_length_and_is_kept_only_when_it_asks)
 TEST(http_front_beats, a_body_of_many_blocks_arrives_whole_behind_any_number_of_blanks)
 {
     enum { BODY = 5000, DECLARED = 9000 };
-    static const size_t beats[] = {0, 1, 1022, 1023, 1024, 2500};
+    static const size_t beats[] = {0, 1, 1000, 2046, 2047, 2048, 3999};
     FIXTURE(f);
     BUF(body, BODY);
     BUF(in, 1 << 20);
@@ -331,7 +331,7 @@ TEST(http_front_beats, a_beat_between_two_rounds_needs_no_other_event_to_go_out)
     close(fd);
 }
 
-/* libmicrohttpd takes two runs for a block, however many connections have one. */
+/* A block takes libmicrohttpd some runs, the same for many connections as for one. */
 TEST(http_front_beats, the_beats_of_a_round_go_out_together_and_so_do_bodies)
 {
     enum { MANY = 200 };
@@ -347,7 +347,7 @@ TEST(http_front_beats, the_beats_of_a_round_go_out_together_and_so_do_bodies)
         beat(f.waiting[i], 1);
     runs = 0;
     rounds_for(&f, 50);
-    assert_in_range(runs, 1, 3);
+    assert_in_range(runs, 1, 5);
     for (size_t i = 0; i < MANY; i++) {
         buf_clear(&in);
         assert_false(client_receive(fds[i], &in));
@@ -357,7 +357,7 @@ TEST(http_front_beats, the_beats_of_a_round_go_out_together_and_so_do_bodies)
         assert_int_equal(finish(f.waiting[i], SPAN("[]")), OK);
     runs = 0;
     rounds_for(&f, 50);
-    assert_in_range(runs, 1, 3);
+    assert_in_range(runs, 1, 5);
     for (size_t i = 0; i < MANY; i++) {
         buf_clear(&in);
         assert_false(client_receive(fds[i], &in));
@@ -614,7 +614,8 @@ TEST(http_front_beats, the_deadline_after_the_body_is_worth_the_declared_length)
     begin(waiting_request(&f, fd, SPAN(GET_WAIT)), DECLARED);
     assert_int_equal(finish(f.waiting[0], SPAN("[]")), OK);
     rounds_for(&f, 300);
-    UNTIL(&f, (client_receive(fd, &in), reply_bytes(&in, false)));
+    UNTIL(&f, (client_receive(fd, &in), in.n > DECLARED));
+    assert_int_equal(reply_bytes(&in, false), in.n);
     UNTIL(&f, f.ended == 1);
     assert_int_equal(f.delivered, 1);
     close(fd);
