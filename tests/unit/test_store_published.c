@@ -515,6 +515,44 @@ TEST(store_published, no_key_runs_on_without_all_that_drives_it)
     }
 }
 
+TEST(store_published, a_backup_drives_nothing_and_holds_nothing_that_was_asked)
+{
+    WORLD(w);
+    char copy[128];
+    (void)snprintf(copy, sizeof copy, "%s/copy.db", w.directory);
+    REPLY accepted = claim(&w, 'a', 1, NOW_MS);
+    REPLY done = claim_accepted(&w, 'b', 2, 'u', NOW_MS);
+    assert_int_equal(accepted.result + done.result, 2 * CLAIM_OK);
+    assert_int_equal(accept_flight(&w, 1, 't', SPAN("what nobody is to read")), OK);
+    assert_int_equal(complete(&w, 'b', 2, SPAN("{}"), NOW_MS), OK);
+    assert_int_equal(store_sqlite_backup(span_of(w.path), span_of(copy), &w.problem), OK);
+    assert_false(file_holds(copy, "what nobody is to read"));
+    assert_false(file_holds(copy, "anthropic-version"));
+    ACCEPTED there = accepted_after(&w, -1);
+    assert_int_equal(there.rc, OK);
+
+    w.params.path = span_of(copy);
+    world_restart(&w);
+    assert_int_equal(w.store->interrupted, 1);
+    assert_int_equal(w.store->accepted, 0);
+    RESULT interrupted = result_of_token(&w, 't', NOW_MS);
+    RESULT kept = result_of_token(&w, 'u', NOW_MS);
+    assert_int_equal(interrupted.record.state, FLIGHT_ROW_INTERRUPTED);
+    assert_span_equal(blob_span(kept.body), "{}");
+}
+
+TEST(store_published, an_older_store_is_backed_up_as_it_is)
+{
+    WORLD(w);
+    char copy[128];
+    (void)snprintf(copy, sizeof copy, "%s/copy.db", w.directory);
+    world_close(&w);
+    make_schema_3(&w);
+    assert_int_equal(store_sqlite_backup(span_of(w.path), span_of(copy), &w.problem), OK);
+    memcpy(w.path, copy, sizeof w.path);
+    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 3);
+}
+
 /* In a process of its own, which dies on the way. */
 static void publish_until(struct world *w, const char *crash_point)
 {
