@@ -88,6 +88,10 @@ static enum rc resume(struct engine *engine, struct intake *intake,
 static enum rc take_up(struct engine *engine, const struct accepted_record *record)
 {
     const struct intake_context context = engine_intake_context(engine, NULL);
+    if (record->corrupt) {
+        give_up(engine, record, "its body in the store is damaged");
+        return OK;
+    }
     struct intake *intake = intake_new(&context);
     const char *why = "out of memory";
     enum rc rc = intake ? intake_resume(intake, &context, record, &why) : E_NOMEM;

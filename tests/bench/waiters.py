@@ -106,7 +106,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=12)
     parser.add_argument("--binary", default=ROOT / "build/release/unstream")
     options = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     provider = Provider()
     for edge in ("wait", "conflict", "redirect", "heartbeat"):
         with tempfile.TemporaryDirectory() as directory:
