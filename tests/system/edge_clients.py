@@ -21,7 +21,6 @@ COMMON = {"Content-Type": "application/json", "Authorization": "Bearer sk-test"}
 class Client:
     """One way to POST.  run() returns the status and the text that the application gets."""
     route, base, common = CHAT, None, COMMON
-    needs = ()
 
     def __init__(self, command, needs=(), **members):
         self.command, self.needs = command, needs
@@ -89,10 +88,10 @@ def java_classes():
     return target
 
 
-def java(kind):
+def java(kind, *options):
     def command(url, headers, _):
         pairs = [part for pair in headers.items() for part in pair]
-        return [program("java"), "-XX:TieredStopAtLevel=1", "-cp", java_classes(), "Post", kind, url, *pairs]
+        return [program("java"), "-XX:TieredStopAtLevel=1", *options, "-cp", java_classes(), "Post", kind, url, *pairs]
     return Client(command, ["java", "javac"])
 
 
@@ -103,7 +102,7 @@ def php():
 ALL = {
     "curl": curl(),
     "curl-following": curl("-L"),  # no -X POST, or it would POST to the result too
-    "curl-retrying": curl("--retry", "9"),
+    "curl-retrying": curl("--fail", "--retry", "9"),  # else it prints the 503s too
     "urllib": python("urllib_client.py"),
     "requests": python("requests_client.py"),
     "requests-retrying": python("requests_client.py", "9"),
@@ -113,7 +112,8 @@ ALL = {
     "anthropic": node("anthropic", route=MESSAGES, base="", common={}),
     "HttpURLConnection": java("connection"),
     "HttpClient": java("client"),
-    "HttpClient-following": java("following"),  # the default is to follow nothing
+    # It follows nothing by default, and five redirects where it is told to.
+    "HttpClient-following": java("following", "-Djdk.httpclient.redirects.retrylimit=20"),
     "wget": wget(),
     "wget-impatient": wget("--read-timeout=1.5"),
     "wget-retrying": wget("--retry-on-http-error=503"),

@@ -1,7 +1,7 @@
 """Long answers through short edges: real proxies with the configurations we ship, real clients.
 
-Time is scaled: an edge gives up after LIMIT_S, a generation takes three times as long.  As each
-case takes that long, the cases of a run go side by side and each test looks at its own.  With
+Time is scaled: an edge gives up after LIMIT_S, long before a generation of GENERATION_S is ready.
+As each case takes that long, the cases go side by side and each test looks at its own.  With
 UNSTREAM_ALL set, every client and proxy; else a small part."""
 import concurrent.futures
 import json
@@ -13,12 +13,12 @@ import pytest
 
 import edge_clients
 from edges import PROXIES, Cut, TotalLimit, program
-from support import (CHAT, SDK_OF, UPSTREAMS, RawConnection, Service, exact, in_background, question, raw_post,
-                     request, unique)
+from support import (CHAT, SDK_OF, UPSTREAMS, RawConnection, Service, exact, in_background, question, raw_post, request,
+                     sent_headers, unique)
 from test_sdk import as_javascript, without_additions
 
 LONG = "UNSTREAM_ALL" in os.environ
-LIMIT_S, GENERATION_S = 2, 6
+LIMIT_S, GENERATION_S = 2.5, 6
 SIDE_BY_SIDE = 8
 LARGEST = 32 << 20  # limits.body_bytes_max
 POLICIES = {
@@ -81,7 +81,7 @@ class Lab:
         if name == "total":
             return self.once((name, policy), lambda: TotalLimit(service, LIMIT_S))
         require(name)
-        return self.once((name, policy), lambda: PROXIES[name](service, directory, f"{LIMIT_S}s"))
+        return self.once((name, policy), lambda: PROXIES[name](service, directory, f"{LIMIT_S * 1000:.0f}ms"))
 
     def patient_edge(self, name):
         """A proxy as we ship it: its limit is longer than any answer, a client's silence is not."""
@@ -90,22 +90,23 @@ class Lab:
         silence = {"timeout client 75s": "timeout client 1s"} if name == "haproxy" else {}
         return self.once(name, lambda: PROXIES[name](service, directory, "60s", silence))
 
-    def ask(self, case, body, headers=None):
-        client = edge_clients.ALL[case.client]
+    @staticmethod
+    def ask(client, edge, body, headers=None):
         require(*client.needs)
-        return client.run(self.edge(case.edge, case.policy), body, headers or {})
+        return client.run(edge, body, headers or {})
 
     def run(self, case):
         """One generation of GENERATION_S; what its client got, and what it cost."""
-        route = edge_clients.ALL[case.client].route
-        body = question(route, self.provider.script(unique(str(case)), {"seconds": GENERATION_S}))
+        client = edge_clients.ALL[case.client]
+        body = question(client.route, self.provider.script(unique(str(case)), {"seconds": GENERATION_S}))
         key = unique("key") if case.keyed else None
-        status, text = self.ask(case, body, {"Idempotency-Key": key} if key else {})
+        status, text = self.ask(client, self.edge(case.edge, case.policy), body,
+                                {"Idempotency-Key": key} if key else {})
         collected = None
         if case.policy == "wait":
-            collected = self.service("wait").post(route, body, key, edge_clients.COMMON)
+            collected = self.service("wait").post(client.route, body, key, edge_clients.COMMON)
         hits = self.provider.hits(body["model"])
-        return Outcome(status, text, hits, self.provider.answer(route, body).json, collected)
+        return Outcome(status, text, hits, self.provider.answer(client.route, body).json, collected)
 
     def stop(self):
         for thing in reversed(self.started.values()):
@@ -127,9 +128,9 @@ def lab(provider, binary, sdk, tmp_path_factory):  # pylint: disable=unused-argu
     lab.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def outcomes(request, lab):
-    """The futures of all selected cases."""
+    """The futures of all selected cases; they run beside the first tests."""
     params = (getattr(item, "callspec", None) for item in request.session.items
               if item.path == request.node.path)
     cases = dict.fromkeys(each.params["case"] for each in params if each and "case" in each.params)
@@ -147,6 +148,135 @@ def cases(*those):
 IDLE_EDGES = PROXIES if LONG else ["nginx"]
 EDGES = [*IDLE_EDGES, "total"]
 CLIENTS = edge_clients.EVERY if LONG else edge_clients.CORE
+
+
+# ---- the configurations we ship, with an answer shorter than their limits
+
+@pytest.mark.parametrize("name", IDLE_EDGES)
+def test_the_shipped_configuration_waits_as_long_as_unstream(lab, provider, name):
+    body = question(CHAT, provider.script(unique("long"), {"seconds": 3}))
+    reply = request(lab.patient_edge(name).port, "POST", CHAT, json.dumps(body), edge_clients.COMMON)
+    assert reply.status == 200
+    assert reply["content-length"] == str(len(reply.body))
+    assert reply["cache-control"] == "no-store"
+    assert provider.hits(body["model"]) == 1
+    assert exact(reply.body) == exact(provider.answer(CHAT, body).body)
+
+
+def test_nginx_refuses_heads_that_the_http_library_would_repair(lab):
+    require("nginx")
+    for line in ("X-Folded: one\r\n two", "X-Nul: a\0b"):
+        with RawConnection(lab.edge("nginx", "wait").port) as connection:
+            connection.send(raw_post(CHAT, question(CHAT, unique("guard")), "1.1", line))
+            assert connection.reply().status == 400, line
+
+
+# ---- heartbeat, seen closely
+
+@pytest.mark.parametrize("name", IDLE_EDGES)
+def test_a_heartbeats_declared_length_goes_through_the_proxy(lab, provider, name):
+    edge = lab.edge(name, "heartbeat")
+    body = question(CHAT, provider.script(unique("beat"), {"seconds": 3}), max_tokens=100)
+    reply = request(edge.port, "POST", CHAT, json.dumps(body), edge_clients.COMMON)
+    assert reply.status == 200
+    assert reply["content-length"] == "16384"  # the least
+    assert len(reply.body) == 16384
+    assert reply.body.startswith(b" ")
+    assert reply["transfer-encoding"] is None
+    assert reply["unstream-request-id"]
+    assert reply["idempotency-status"] is None
+
+
+@pytest.mark.parametrize("name", edge_clients.CORE)
+def test_an_error_before_the_first_output_keeps_its_status(lab, provider, name):
+    client, edge = edge_clients.ALL[name], lab.edge("nginx", "heartbeat")
+    error = {"type": "error", "error": {"message": "said late", "type": "invalid_request_error"}}
+    step = {"status": 400, "body": error, "pause_s": 0.7, "pause_at": "head"}
+    body = question(client.route, provider.script(unique("late"), step))
+    status, text = lab.ask(client, edge, body)
+    assert status == 400
+    assert "said late" in text
+    assert provider.hits(body["model"]) == 1
+
+
+# ---- clients that repeat a POST by themselves
+
+@long
+def test_java_posts_again_on_a_dropped_connection_and_joins(lab, provider):
+    edge = Cut(lab.service("wait"), LIMIT_S)
+    try:
+        body = question(CHAT, provider.script(unique("dropped"), {"seconds": 4}))
+        status, text = lab.ask(edge_clients.ALL["HttpURLConnection"], edge, body,
+                               {"Idempotency-Key": unique("key")})
+        assert edge.connections == 2  # it did repeat its POST
+        assert status == 200
+        assert provider.hits(body["model"]) == 1
+        assert exact(text) == exact(provider.answer(CHAT, body).body)
+    finally:
+        edge.stop()
+
+
+@long
+def test_wget_posts_again_after_a_read_timeout_and_joins(lab, provider):
+    edge = lab.service("wait")  # wget's own limit is the short one
+    body = question(CHAT, provider.script(unique("impatient"), {"seconds": 4}))
+    status, text = lab.ask(edge_clients.ALL["wget-impatient"], edge, body, {"Idempotency-Key": unique("key")})
+    assert status == 200
+    assert provider.hits(body["model"]) == 1
+    assert exact(text) == exact(provider.answer(CHAT, body).body)
+
+
+# ---- official SDKs come back or stay away as they are told
+
+def same_headers(provider, model):
+    """Those with which another client's request is the same request as the SDK's."""
+    [call] = provider.requests(model)
+    versions = sent_headers(call, "anthropic-version")
+    return {**edge_clients.COMMON, **{"anthropic-version": version for version in versions}}
+
+
+def sdks(test):
+    return pytest.mark.parametrize("name", edge_clients.SDKS)(test)
+
+
+@sdks
+def test_an_sdk_that_was_held_three_times_gives_up_and_the_answer_is_not_lost(lab, provider, name):
+    client, hold, key = edge_clients.ALL[name], unique("hold"), unique("key")
+    body = question(client.route, provider.script(unique("given-up"), {"hold": hold}))
+    status, text = lab.ask(client, lab.edge("nginx", "conflict"), body, {"Idempotency-Key": key})
+    assert (status, json.loads(text)["class"]) == (409, "ConflictError")
+    provider.release(hold)
+    reply = lab.service("conflict").post(client.route, body, key, same_headers(provider, body["model"]))
+    assert reply.status == 200
+    assert reply["idempotency-status"] in ("joined", "replayed")
+    assert provider.hits(body["model"]) == 1
+
+
+@sdks
+def test_an_sdk_does_not_come_back_for_what_was_retried_here(lab, provider, name):
+    client, step = edge_clients.ALL[name], {"status": 500, "body": {"error": {"message": "x"}}}
+    body = question(client.route, provider.script(unique("down"), step, repeat=True))
+    status, _ = lab.ask(client, lab.edge("nginx", "conflict"), body)
+    assert status == 502
+    assert provider.hits(body["model"]) == 1
+
+
+@sdks
+def test_an_sdk_does_not_come_back_for_a_cancelled_generation(lab, provider, name):
+    service, edge, client = lab.service("wait"), lab.patient_edge("nginx"), edge_clients.ALL[name]
+    key, hold = unique("key"), unique("hold")
+    body = question(client.route, provider.script(unique("cancelled"), {"hold": hold}))
+    told = in_background(lab.ask, client, edge, body, {"Idempotency-Key": key})
+    provider.wait_for(body["model"])
+    headers = same_headers(provider, body["model"])
+    held = service.post(client.route, body, key, {**headers, "Prefer": "wait=0"})
+    assert (held.status, held["retry-after"], held["x-should-retry"]) == (503, "1", "true")
+    gone = service.request("DELETE", "/requests/" + held["unstream-request-id"], headers=headers)
+    assert gone.status == 204
+    status, text = told.result(30)
+    assert (status, json.loads(text)["class"]) == (409, "ConflictError")
+    assert provider.hits(body["model"]) == 1
+    provider.release(hold)
 
 
 # ---- what each policy does for whom
@@ -193,18 +323,7 @@ def test_heartbeat_brings_a_body_that_the_client_parses(outcomes, case):
     outcomes[case].result().assert_answer()
 
 
-# ---- the configurations we ship, with an answer shorter than their limits
-
-@pytest.mark.parametrize("name", IDLE_EDGES)
-def test_the_shipped_configuration_waits_as_long_as_unstream(lab, provider, name):
-    body = question(CHAT, provider.script(unique("long"), {"seconds": 3}))
-    reply = request(lab.patient_edge(name).port, "POST", CHAT, json.dumps(body), edge_clients.COMMON)
-    assert reply.status == 200
-    assert reply["content-length"] == str(len(reply.body))
-    assert reply["cache-control"] == "no-store"
-    assert provider.hits(body["model"]) == 1
-    assert exact(reply.body) == exact(provider.answer(CHAT, body).body)
-
+# ---- last, as it keeps the machine busy
 
 @long
 @pytest.mark.parametrize("name", IDLE_EDGES)
@@ -216,108 +335,3 @@ def test_the_largest_request_passes_and_a_larger_one_does_not(lab, provider, nam
     assert request(edge.port, "POST", CHAT, largest, edge_clients.COMMON).status == 200
     assert request(edge.port, "POST", CHAT, largest + b" ", edge_clients.COMMON).status == 413
     assert provider.hits(model) == 1
-
-
-def test_nginx_refuses_heads_that_the_http_library_would_repair(lab):
-    require("nginx")
-    for line in ("X-Folded: one\r\n two", "X-Nul: a\0b"):
-        with RawConnection(lab.edge("nginx", "wait").port) as connection:
-            connection.send(raw_post(CHAT, question(CHAT, unique("guard")), "1.1", line))
-            assert connection.reply().status == 400, line
-
-
-# ---- heartbeat, seen closely
-
-@pytest.mark.parametrize("name", IDLE_EDGES)
-def test_a_heartbeats_declared_length_goes_through_the_proxy(lab, provider, name):
-    edge = lab.edge(name, "heartbeat")
-    body = question(CHAT, provider.script(unique("beat"), {"seconds": 3}), max_tokens=100)
-    reply = request(edge.port, "POST", CHAT, json.dumps(body), edge_clients.COMMON)
-    assert reply.status == 200
-    assert reply["content-length"] == "16384"  # the least
-    assert len(reply.body) == 16384
-    assert reply.body.startswith(b" ")
-    assert reply["transfer-encoding"] is None
-    assert reply["unstream-request-id"]
-    assert reply["idempotency-status"] is None
-
-
-@pytest.mark.parametrize("client", edge_clients.CORE)
-def test_an_error_before_the_first_output_keeps_its_status(lab, provider, client):
-    error = {"type": "error", "error": {"message": "said late", "type": "invalid_request_error"}}
-    step = {"status": 400, "body": error, "pause_s": 0.7, "pause_at": "head"}
-    body = question(edge_clients.ALL[client].route, provider.script(unique("late"), step))
-    status, text = lab.ask(Case("heartbeat", "nginx", client), body)
-    assert status == 400
-    assert "said late" in text
-    assert provider.hits(body["model"]) == 1
-
-
-# ---- clients that repeat a POST by themselves
-
-@long
-def test_java_posts_again_on_a_dropped_connection_and_joins(lab, provider):
-    service = lab.service("wait")
-    edge, client = Cut(service, LIMIT_S), edge_clients.ALL["HttpURLConnection"]
-    require(*client.needs)
-    try:
-        body = question(CHAT, provider.script(unique("dropped"), {"seconds": 3}))
-        status, text = client.run(edge, body, {"Idempotency-Key": unique("key")})
-        assert edge.connections == 2  # it did repeat its POST
-        assert status == 200
-        assert provider.hits(body["model"]) == 1
-        assert exact(text) == exact(provider.answer(CHAT, body).body)
-    finally:
-        edge.stop()
-
-
-@long
-def test_wget_posts_again_after_a_read_timeout_and_joins(lab, provider):
-    client = edge_clients.ALL["wget-impatient"]
-    require(*client.needs)
-    body = question(CHAT, provider.script(unique("impatient"), {"seconds": 4}))
-    status, text = client.run(lab.service("wait"), body, {"Idempotency-Key": unique("key")})
-    assert status == 200
-    assert provider.hits(body["model"]) == 1
-    assert exact(text) == exact(provider.answer(CHAT, body).body)
-
-
-# ---- official SDKs come back or stay away as they are told
-
-@pytest.mark.parametrize("client", edge_clients.SDKS)
-def test_an_sdk_that_was_held_three_times_gives_up_and_the_answer_is_not_lost(lab, provider, client):
-    route, hold, key = edge_clients.ALL[client].route, unique("hold"), unique("key")
-    body = question(route, provider.script(unique("given-up"), {"hold": hold}))
-    status, text = lab.ask(Case("conflict", "nginx", client), body, {"Idempotency-Key": key})
-    assert (status, json.loads(text)["class"]) == (409, "ConflictError")
-    provider.release(hold)
-    reply = lab.service("conflict").post(route, body, key, edge_clients.COMMON)
-    assert reply.status == 200
-    assert reply["idempotency-status"] in ("joined", "replayed")
-    assert provider.hits(body["model"]) == 1
-
-
-@pytest.mark.parametrize("client", edge_clients.SDKS)
-def test_an_sdk_does_not_come_back_for_what_was_retried_here(lab, provider, client):
-    route, step = edge_clients.ALL[client].route, {"status": 500, "body": {"error": {"message": "x"}}}
-    body = question(route, provider.script(unique("down"), step, repeat=True))
-    status, _ = lab.ask(Case("conflict", "nginx", client), body)
-    assert status == 502
-    assert provider.hits(body["model"]) == 1
-
-
-@pytest.mark.parametrize("client", edge_clients.SDKS)
-def test_an_sdk_does_not_come_back_for_a_cancelled_generation(lab, provider, client):
-    service, route = lab.service("conflict"), edge_clients.ALL[client].route
-    headers, hold = {"Idempotency-Key": unique("key")}, unique("hold")
-    body = question(route, provider.script(unique("cancelled"), {"hold": hold}))
-    told = in_background(lab.ask, Case("conflict", "nginx", client), body, headers)
-    provider.wait_for(body["model"])
-    held = service.post(route, body, headers=edge_clients.COMMON | headers)  # the flight's id, from its 503
-    assert (held.status, held["retry-after"], held["x-should-retry"]) == (503, "1", "true")
-    gone = service.request("DELETE", "/requests/" + held["unstream-request-id"], headers=edge_clients.COMMON)
-    assert gone.status == 204
-    status, text = told.result(30)
-    assert (status, json.loads(text)["class"]) == (409, "ConflictError")
-    assert provider.hits(body["model"]) == 1
-    provider.release(hold)
