@@ -75,9 +75,8 @@ def python(name, *arguments):
                                            *arguments])
 
 
-def node(name, options=None, **members):
-    return Client(lambda url, headers, _: [NODE, NODE_CLIENT, name, url, json.dumps(headers),
-                                           json.dumps(options or {})], **members)
+def node(name, **members):
+    return Client(lambda url, headers, _: [NODE, NODE_CLIENT, name, url, json.dumps(headers)], **members)
 
 
 @functools.cache
@@ -91,12 +90,14 @@ def java_classes():
 def java(kind, *options):
     def command(url, headers, _):
         pairs = [part for pair in headers.items() for part in pair]
-        return [program("java"), "-XX:TieredStopAtLevel=1", *options, "-cp", java_classes(), "Post", kind, url, *pairs]
+        return [program("java"), "-XX:TieredStopAtLevel=1", *options, "-cp", java_classes(), "Post",
+                kind, url, *pairs]
     return Client(command, ["java", "javac"])
 
 
 def php():
-    return Client(lambda url, headers, _: ["php", CLIENTS / "streams.php", url, json.dumps(headers)], ["php"])
+    return Client(lambda url, headers, _: ["php", CLIENTS / "streams.php", url, json.dumps(headers)],
+                  ["php"])
 
 
 ALL = {

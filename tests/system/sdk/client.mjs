@@ -1,11 +1,10 @@
 // One call of one client with its default settings, as an application makes it: the body comes on
 // stdin, what the application gets goes to stdout: status and, on the next line, JSON.
-//   node client.mjs fetch|axios|openai|anthropic URL HEADERS [OPTIONS of the SDK]
+//   node client.mjs fetch|axios|openai|anthropic URL HEADERS
 import { text } from "node:stream/consumers";
 
-const [name, url, headersText, optionsText = "{}"] = process.argv.slice(2);
+const [name, url, headersText] = process.argv.slice(2);
 const headers = JSON.parse(headersText);
-const options = JSON.parse(optionsText);
 const body = await text(process.stdin);
 
 // An SDK's own answer or its error, which has the status.
@@ -34,14 +33,15 @@ const CLIENTS = {
   },
   async openai() {
     const { default: OpenAI } = await import("openai");
-    const client = new OpenAI({ apiKey: "sk-test", baseURL: url, ...options });
+    const client = new OpenAI({ apiKey: "sk-test", baseURL: url });
     return told(client.chat.completions.create(JSON.parse(body), { headers }));
   },
   async anthropic() {
     const { default: Anthropic } = await import("@anthropic-ai/sdk");
-    const client = new Anthropic({ apiKey: "sk-test", baseURL: url, ...options });
+    const client = new Anthropic({ apiKey: "sk-test", baseURL: url });
     return told(client.messages.create(JSON.parse(body), { headers }));
   },
 };
 
-console.log((await CLIENTS[name]()).map((part) => (typeof part === "number" ? part : JSON.stringify(part))).join("\n"));
+const [status, data] = await CLIENTS[name]();
+console.log(`${status}\n${JSON.stringify(data)}`);
