@@ -24,10 +24,11 @@ function(json_text key member ret)
   set(${ret} "${value}" PARENT_SCOPE)
 endfunction()
 
-# Text that troff takes as it is.
+# Text that troff takes as it is, a sentence a line.
 function(escaped text ret)
   string(REPLACE "\\" "\\e" text "${text}")
-  string(REGEX REPLACE "^([.'])" "\\\\&\\1" text "${text}")
+  string(REPLACE ". " ".\n" text "${text}")
+  string(REGEX REPLACE "(^|\n)([.'])" "\\1\\\\&\\2" text "${text}")
   set(${ret} "${text}" PARENT_SCOPE)
 endfunction()
 
