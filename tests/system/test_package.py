@@ -1,12 +1,14 @@
 """The Debian package: what is in it, what linters say of it, and its life in a bare Debian 12."""
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
 
-from support import ROOT, clean_environment, free_port, request, wait_until
+from support import CHAT, ROOT, clean_environment, free_port, question, request, wait_until
 
 pytestmark = pytest.mark.skipif("UNSTREAM_ALL" not in os.environ, reason="long: only with UNSTREAM_ALL (tests/run --all)")
 UNIT = "lib/systemd/system/unstream.service"
@@ -112,31 +114,66 @@ def in_chroot(root, *command):
                "DEBIAN_FRONTEND=noninteractive", *command)
 
 
-def serve_in(root):
-    """Runs the service as its unit does, but for the port, until it answers /livez; then ends it."""
+def serve_in(root, provider, trace):
+    """Runs the service as its unit does, but for the port, and asks it something; then ends it.
+    `trace`: the file that is told its system calls."""
     port = free_port()
     started = subprocess.Popen(
-        ["chroot", "--userspec=unstream:unstream", root, "/usr/bin/env", "-i", "STATE_DIRECTORY=/var/lib/unstream",
-         f"UNSTREAM_LISTEN=127.0.0.1:{port}", "/usr/bin/unstream", "--config", "/etc/unstream/unstream.json"],
+        ["strace", "-f", "-o", trace, "chroot", "--userspec=unstream:unstream", root, "/usr/bin/env", "-i",
+         "STATE_DIRECTORY=/var/lib/unstream", f"UNSTREAM_LISTEN=127.0.0.1:{port}",
+         f"UNSTREAM_OPENAI_BASE_URL={provider.url}/v1",
+         "/usr/bin/unstream", "--config", "/etc/unstream/unstream.json"],
         stderr=subprocess.PIPE, text=True)
 
-    def is_alive():
+    def is_ready():
         assert started.poll() is None, started.stderr.read()
         try:
-            return request(port, "GET", "/livez").status == 200
+            return request(port, "GET", "/readyz").status == 200
         except OSError:
             return False
 
     try:
-        wait_until(is_alive, "/livez in the chroot")
-        assert request(port, "GET", "/readyz").status == 200
+        wait_until(is_ready, "/readyz in the chroot")
+        assert request(port, "GET", "/livez").status == 200
+        reply = request(port, "POST", CHAT, json.dumps(question(CHAT, "packaged")),
+                        {"Content-Type": "application/json", "Idempotency-Key": "packaged"})
     finally:
-        started.terminate()
+        [service] = re.findall(r'^(\d+) +execve\("/usr/bin/unstream"', trace.read_text(), re.MULTILINE)
+        os.kill(int(service), signal.SIGTERM)
         _, log = started.communicate(timeout=30)
     assert started.returncode == 0, log
+    return reply
 
 
-def test_it_installs_serves_and_leaves_nothing_after_a_purge(bookworm, package):
+def calls_in(trace):
+    """The system calls of the service, without those of what starts it."""
+    _, _, own = trace.read_text().partition('execve("/usr/bin/unstream"')
+    return set(re.findall(r"^\d+ +(\w+)\(", own, re.MULTILINE))
+
+
+def calls_allowed():
+    """What SystemCallFilter of the unit lets through."""
+    groups, group = {}, None
+    for line in run("systemd-analyze", "syscall-filter").splitlines():
+        word = line.strip()
+        if line.startswith("@"):
+            group = groups[word] = set()
+        elif group is not None and word and not word.startswith("#"):
+            group.add(word)
+
+    def calls(name):
+        return set().union(*(calls(word) if word.startswith("@") else {word} for word in groups[name]))
+
+    allowed = set()
+    for line in re.findall("^SystemCallFilter=(.*)$", (ROOT / "deploy/systemd/unstream.service").read_text(), re.MULTILINE):
+        named = set().union(*map(calls, line.lstrip("~").split()))
+        allowed = allowed - named if line.startswith("~") else allowed | named
+    return allowed
+
+
+@needs("strace", "strace")
+@needs("systemd-analyze", "systemd")
+def test_it_installs_serves_and_leaves_nothing_after_a_purge(bookworm, package, provider, tmp_path):
     root = bookworm
     in_chroot(root, "apt-get", "-qq", "-y", "install", "adduser", "ca-certificates")
     shutil.copy(package, root / "unstream.deb")
@@ -148,13 +185,17 @@ def test_it_installs_serves_and_leaves_nothing_after_a_purge(bookworm, package):
     assert in_chroot(root, "stat", "-c", "%U:%G %a", "/var/lib/unstream") == "unstream:unstream 700\n"
     assert in_chroot(root, "stat", "-c", "%U %a", "/etc/unstream/environment") == "root 640\n"
     assert (root / "etc/systemd/system/multi-user.target.wants/unstream.service").is_symlink()
-    serve_in(root)
+    first = serve_in(root, provider, tmp_path / "trace")
+    assert first.status == 200 and first["idempotency-status"] == "executed", first
+    assert len(calls_in(tmp_path / "trace")) > 30
+    assert calls_in(tmp_path / "trace") - calls_allowed() == set()
     assert in_chroot(root, "stat", "-c", "%U %a", "/var/lib/unstream/unstream.db").startswith("unstream ")
 
     in_chroot(root, "dpkg", "--remove", "unstream")
     assert (root / "var/lib/unstream/unstream.db").exists()  # until the purge
     in_chroot(root, "dpkg", "--install", "/unstream.deb")
-    serve_in(root)
+    again = serve_in(root, provider, tmp_path / "trace")
+    assert again["idempotency-status"] == "replayed" and again.body == first.body, again
     in_chroot(root, "dpkg", "--purge", "unstream")
     in_chroot(root, "apt-get", "-qq", "-y", "autoremove", "--purge")
     assert everything_in(root) - before == set()
