@@ -1,9 +1,11 @@
 """schema/openapi.yaml: it is sound, and every answer of the real service is as it says."""
 import copy
+import hashlib
 import json
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -144,6 +146,8 @@ def services(provider, binary, tmp_path_factory):
         one.stop()
 
 
+CLIENT = {"name": "one", "token_sha256": hashlib.sha256(b"token").hexdigest()}
+KNOWN = {"Authorization": "Bearer token"}
 ONCE = {name: {"attempts_max": 1} for name in ("chat", "responses", "messages", "simple")}
 
 
@@ -230,6 +234,80 @@ def test_the_probes(usual, method, path):
     assert reply.status == (405 if method == "POST" else 200)
 
 
+def edge(services, policy, **members):
+    """A service whose routes have this edge policy, and the credential it takes."""
+    routes = {route: {"edge": policy, "hold_s": 0.3, **members} for route in ROUTES}
+    keyed = {name: {"api_key": "sk-operator"} for name in ONCE}
+    return services(policy, {"upstreams": keyed, "routes": routes, "clients": [CLIENT]})
+
+
+@pytest.fixture
+def held(provider):
+    """held(route) -> a body whose answer is held until held.release()."""
+    hold = unique("hold")
+
+    def body(route):
+        return question(route, provider.script(unique("held"), {"hold": hold}))
+
+    body.release = lambda: provider.release(hold)
+    yield body
+    body.release()
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_redirect_and_its_result(services, held, route):
+    service = edge(services, "redirect", hops_max=2)
+    first = check("POST", service.post(route, held(route), headers=KNOWN), "Running")
+    assert first.status == 303 and first["location"].endswith("?n=1")
+    url, flight = first["location"].partition("?")[0], f"/requests/{first['unstream-request-id']}"
+    second = check("GET", service.get(first["location"]), "Running")
+    assert second.status == 303
+    assert check("GET", service.get(second["location"]), ERROR_OF[route]).status == 503  # of hops_max
+    for method in ("GET", "HEAD"):
+        assert check(method, service.request(method, url)).status == 202
+        assert check(method, service.request(method, flight, headers=KNOWN)).status == 202
+    assert check("GET", service.get(flight), PROBLEM).status == 404
+    assert check("DELETE", service.request("DELETE", url)).status == 405
+    held.release()
+    wait_until(lambda: service.get(url).status == 200, "the answer")
+    for method in ("GET", "HEAD"):
+        assert check(method, service.request(method, url), ANSWER_OF[route]).status == 200
+    assert check("DELETE", service.request("DELETE", flight, headers=KNOWN), ERROR_OF[route]).status == 409
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_an_accepted_request_and_its_end(services, held, route):
+    service = edge(services, "redirect", hops_max=2)
+    accepted = check("POST", service.post(route, held(route), headers={**KNOWN, "Prefer": "respond-async"}), "Running")
+    assert accepted.status == 202 and accepted["preference-applied"] == "respond-async"
+    waited = check("GET", service.get(accepted["location"], {"Prefer": "wait=0"}), "Running")
+    assert waited.status == 202 and waited["preference-applied"] == "wait=0"
+    flight = f"/requests/{accepted['unstream-request-id']}"
+    waiting = in_background(service.get, accepted["location"], {"Prefer": "wait=20"})
+    service.settle()
+    assert check("DELETE", service.request("DELETE", flight, headers=KNOWN)).status == 204
+    assert check("GET", waiting.result(), ERROR_OF[route]).status == 409
+    assert check("GET", service.get(flight, KNOWN), ERROR_OF[route]).status == 409
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_conflict(services, held, route):
+    service = edge(services, "conflict")
+    body, key = held(route), unique("key")
+    assert check("POST", service.post(route, body, key, KNOWN), ERROR_OF[route]).status == 503
+    sdk = {**KNOWN, "x-stainless-retry-count": "0"}
+    assert check("POST", service.post(route, body, key, sdk), ERROR_OF[route]).status == 409
+
+
+@pytest.mark.parametrize("route", [CHAT, SIMPLE])
+def test_a_heartbeat(services, held, route):
+    service = edge(services, "heartbeat", heartbeat_after_s=0.1, beat_s=0.1)
+    waiting = in_background(service.post, route, held(route), unique("key"), KNOWN)
+    time.sleep(0.6)  # the answer is padded if its head came first; else this test still holds
+    held.release()
+    assert check("POST", waiting.result(), ANSWER_OF[route]).status == 200
+
+
 def test_small_limits(services):
     service = services("small", {"limits": {"body_bytes_max": 1000, "header_bytes_max": 1024, "request_timeout_s": 0.5}})
     large = check("POST", service.post(MESSAGES, b" " * 1001), ANTHROPIC)
@@ -248,13 +326,12 @@ def test_clients_and_a_provider_that_refuses_the_configured_key(services, provid
     service = services("clients", {
         "upstreams": {name: {"api_key": "sk-operator", **once} for name, once in ONCE.items()},
         "routes": {SIMPLE: {"require_key": True}, RESPONSES: False},
-        "clients": [{"name": "one", "token_sha256": "3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0"}]})
-    known = {"Authorization": "Bearer token"}
+        "clients": [CLIENT]})
     assert check("POST", service.post(CHAT, question(CHAT, "never"))).status == 401
-    assert code_of(check("POST", service.post(SIMPLE, question(SIMPLE, "x"), headers=known), PROBLEM)) == "idempotency_key_missing"
-    assert code_of(check("POST", service.post(RESPONSES, question(RESPONSES, "x"), headers=known), OPENAI)) == "route_not_configured"
+    assert code_of(check("POST", service.post(SIMPLE, question(SIMPLE, "x"), headers=KNOWN), PROBLEM)) == "idempotency_key_missing"
+    assert code_of(check("POST", service.post(RESPONSES, question(RESPONSES, "x"), headers=KNOWN), OPENAI)) == "route_not_configured"
     model = provider.script(unique("refused"), {"status": 401, "body": {"error": {"message": "x"}}})
-    reply = check("POST", service.post(CHAT, question(CHAT, model), headers=known), OPENAI)
+    reply = check("POST", service.post(CHAT, question(CHAT, model), headers=KNOWN), OPENAI)
     assert reply.status == 502 and code_of(reply) == "upstream_credentials_invalid"
 
 
