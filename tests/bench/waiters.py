@@ -66,8 +66,9 @@ async def client(port, model, key, hits):
             await asyncio.sleep(float(headers["retry-after"]))
 
 
-async def somebody_else(port, until, took):
-    """Small requests of others, one after the other."""
+async def ask_for(port, seconds):
+    """How long small requests took, made one after the other."""
+    took, until = [], time.monotonic() + seconds
     while time.monotonic() < until:
         began = time.monotonic()
         body = json.dumps(question(CHAT, unique("quick"))).encode()
@@ -76,23 +77,30 @@ async def somebody_else(port, until, took):
         assert status == 200
         took.append(time.monotonic() - began)
         await asyncio.sleep(0.05)
+    return sorted(took)
+
+
+async def somebody_else(port, seconds):
+    """The same in a process of its own: the waiters' clients must not be in its way."""
+    asking = await asyncio.create_subprocess_exec(sys.executable, __file__, "--ask", str(port), "--seconds",
+                                                  str(seconds), stdout=asyncio.subprocess.PIPE)
+    return json.loads((await asking.communicate())[0])
 
 
 async def measure(provider, service, waiters, seconds):
-    hold, hits, took = unique("hold"), {}, []
+    hold, hits = unique("hold"), {}, []
     flights = [(provider.script(unique("m"), {"hold": hold}), unique("key")) for _ in range(waiters // PER_FLIGHT)]
-    await somebody_else(service.port, time.monotonic() + 1, [])
+    await ask_for(service.port, 1)
     memory, _ = usage(service.process)
     tasks = [asyncio.create_task(client(service.port, *flights[i % len(flights)], hits)) for i in range(waiters)]
     await asyncio.sleep(3)  # until all are connected
     cpu = usage(service.process)[1]
-    await somebody_else(service.port, time.monotonic() + seconds, took)
+    took = await somebody_else(service.port, seconds)
     memory_now, cpu_now = usage(service.process)
     provider.release(hold)
     answers = await asyncio.wait_for(asyncio.gather(*tasks), 120)
     whole = sum(bool(json.loads(answer)["choices"]) for answer in answers)
     calls = sum(provider.hits(model) for model, _ in flights)
-    took.sort()
     return {"answered": whole, "calls": calls, "statuses": dict(sorted(hits.items())),
             "KiB/waiter": round((memory_now - memory) / waiters / 1024, 1),
             "us CPU/waiter/s": round((cpu_now - cpu) / seconds / waiters * 1e6, 1),
@@ -105,7 +113,11 @@ def main():
     parser.add_argument("--waiters", type=int, default=5000)
     parser.add_argument("--seconds", type=float, default=12)
     parser.add_argument("--binary", default=ROOT / "build/release/unstream")
+    parser.add_argument("--ask", type=int, help=argparse.SUPPRESS)  # the port, for somebody_else
     options = parser.parse_args()
+    if options.ask:
+        print(json.dumps(asyncio.run(ask_for(options.ask, options.seconds))))
+        return
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     provider = Provider()
