@@ -290,6 +290,11 @@ bool admission_move(struct admission *admission, struct admission_ticket *ticket
     return true;
 }
 
+const struct brake *admission_brake(const struct admission_ticket *ticket)
+{
+    return &admission_gate_of(ticket->lane)->brake;
+}
+
 /* The gate for this scope's credential; NULL: one of its own that was not needed lately. */
 static const struct admission_gate *find_gate(const struct admission *admission,
                                               const struct digest *scope, size_t upstream)

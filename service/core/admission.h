@@ -57,11 +57,11 @@ enum admission_state {
 
 /* Part of a flight; all zero is OUT.  It must not move unless it is OUT. */
 struct admission_ticket {
-    enum admission_state state;
     struct admission_lane *lane; /* NULL: OUT */
     struct list link;            /* QUEUED: in its lane; RETURNING: at its gate */
     struct list age;             /* QUEUED: among all that are */
     int64_t asked_ms;
+    enum admission_state state;
     unsigned started; /* ADMITTED: what brake_start gave */
 };
 
@@ -159,6 +159,8 @@ void admission_call_ended(struct admission *admission, struct admission_ticket *
 bool admission_move(struct admission *admission, struct admission_ticket *ticket,
                     size_t upstream, int64_t now_ms);
 
+/* The brake of a ticket that is not OUT. */
+const struct brake *admission_brake(const struct admission_ticket *ticket);
 /* What the brake of this scope's credential says at an upstream. */
 bool admission_is_paused(const struct admission *admission, const struct digest *scope,
                          size_t upstream, int64_t now_ms);
