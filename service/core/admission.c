@@ -47,21 +47,26 @@ static void give_place(struct admission *admission, struct admission_ticket *tic
     admission_update_gate(admission, gate);
 }
 
-static void enqueue(struct admission *admission, struct admission_ticket *ticket)
+static void enqueue(struct admission *admission, struct admission_ticket *ticket, bool patient)
 {
     ticket->state = ADMISSION_QUEUED;
     ticket->asked_ms = admission->now_ms;
     list_append(&ticket->lane->queue, &ticket->link);
-    list_append(&admission->queue, &ticket->age);
-    admission->queued++;
+    list_init(&ticket->age);
+    if (!patient) {
+        list_append(&admission->queue, &ticket->age);
+        admission->queued++;
+    }
+    admission->waiting++;
     admission_update_lane(admission, ticket->lane);
 }
 
 static void dequeue(struct admission *admission, struct admission_ticket *ticket)
 {
     list_remove(&ticket->link);
+    admission->queued -= !list_is_empty(&ticket->age);
     list_remove(&ticket->age);
-    admission->queued--;
+    admission->waiting--;
 }
 
 static void wait_to_return(struct admission *admission, struct admission_ticket *ticket)
@@ -69,12 +74,14 @@ static void wait_to_return(struct admission *admission, struct admission_ticket 
     struct admission_gate *gate = admission_gate_of(ticket->lane);
     ticket->state = ADMISSION_RETURNING;
     list_append(&gate->returning, &ticket->link);
+    admission->waiting++;
     admission_update_gate(admission, gate);
 }
 
 static void stop_returning(struct admission *admission, struct admission_ticket *ticket)
 {
     list_remove(&ticket->link);
+    admission->waiting--;
     admission_update_gate(admission, admission_gate_of(ticket->lane));
 }
 
@@ -123,18 +130,20 @@ static struct admission_ticket *first_of(const struct admission_lane *lane)
 
 /* ---- asking and leaving */
 
-static enum admission_answer ask(struct admission *admission, struct admission_ticket *ticket)
+static enum admission_answer ask(struct admission *admission, struct admission_ticket *ticket,
+                                 bool patient)
 {
     struct admission_lane *lane = ticket->lane;
     const struct brake *brake = &admission_gate_of(lane)->brake;
-    if (brake->paused_until_ms > admission->now_ms + admission->queue_ms)
+    if (!patient && brake->paused_until_ms > admission->now_ms + admission->queue_ms)
         return ADMISSION_TOO_LONG;
-    enqueue(admission, ticket);
+    enqueue(admission, ticket, patient);
     if (next_lane(admission) == lane && first_of(lane) == ticket) {
         admit(admission, ticket);
         return ADMISSION_GRANTED;
     }
-    if (admission->queued <= admission->queue_max && admission->queue_ms > 0)
+    bool has_place = admission->queued <= admission->queue_max && admission->queue_ms > 0;
+    if (patient || has_place)
         return ADMISSION_WAIT;
     dequeue(admission, ticket);
     admission_update_lane(admission, lane);
@@ -159,7 +168,7 @@ enum admission_answer admission_ask(struct admission *admission,
         admission_release_party(admission, party);
         return ADMISSION_NO_MEMORY;
     }
-    enum admission_answer answer = ask(admission, ticket);
+    enum admission_answer answer = ask(admission, ticket, request->patient);
     if (answer != ADMISSION_GRANTED && answer != ADMISSION_WAIT) {
         admission_exit_lane(admission, ticket->lane);
         *ticket = (struct admission_ticket){0};
@@ -203,6 +212,7 @@ struct admission_ticket *admission_next(struct admission *admission, int64_t now
         struct admission_gate *gate = CONTAINER_OF(link, struct admission_gate, link);
         struct admission_ticket *ticket =
             CONTAINER_OF(list_pop(&gate->returning), struct admission_ticket, link);
+        admission->waiting--;
         take_place(admission, ticket);
         return ticket;
     }
@@ -235,6 +245,8 @@ struct admission_ticket *admission_expire(struct admission *admission, int64_t n
 
 int64_t admission_due_ms(const struct admission *admission)
 {
+    if (admission->waiting == 0)
+        return TIMERS_NEVER;
     int64_t expiry = expiry_ms(admission), pause_end = timers_next_ms(&admission->timers);
     return expiry < pause_end ? expiry : pause_end;
 }
@@ -246,11 +258,6 @@ bool admission_call(struct admission *admission, struct admission_ticket *ticket
 {
     advance(admission, now_ms);
     struct admission_gate *gate = admission_gate_of(ticket->lane);
-    if (ticket->state == ADMISSION_ADMITTED) {
-        if (!brake_is_paused(&gate->brake, now_ms))
-            return true;
-        give_place(admission, ticket, NULL, 0);
-    }
     ASSERT(ticket->state == ADMISSION_RESTING);
     if (admission_gate_takes_new(admission, gate)) {
         take_place(admission, ticket);
@@ -308,11 +315,17 @@ static const struct admission_gate *find_gate(const struct admission *admission,
     return lane ? &lane->own : NULL;
 }
 
+int64_t admission_paused_until_ms(const struct admission *admission, const struct digest *scope,
+                                  size_t upstream)
+{
+    const struct admission_gate *gate = find_gate(admission, scope, upstream);
+    return gate ? gate->brake.paused_until_ms : admission->now_ms;
+}
+
 bool admission_is_paused(const struct admission *admission, const struct digest *scope,
                          size_t upstream, int64_t now_ms)
 {
-    const struct admission_gate *gate = find_gate(admission, scope, upstream);
-    return gate && brake_is_paused(&gate->brake, now_ms);
+    return now_ms < admission_paused_until_ms(admission, scope, upstream);
 }
 
 bool admission_has_room(const struct admission *admission, const struct digest *scope,
@@ -357,9 +370,17 @@ enum rc admission_init(struct admission *admission, const struct admission_param
     return OK;
 }
 
+void admission_set_limits(struct admission *admission, unsigned flights_max, unsigned queue_max,
+                          int64_t queue_ms)
+{
+    admission->max = flights_max;
+    admission->queue_max = queue_max;
+    admission->queue_ms = queue_ms;
+}
+
 void admission_done(struct admission *admission)
 {
-    ASSERT(admission->held == 0 && admission->queued == 0);
+    ASSERT(admission->held == 0 && admission->waiting == 0);
     admission_forget_lanes(admission);
     timers_done(&admission->timers);
     map_done(&admission->parties);

@@ -12,18 +12,18 @@
  *
  *            ask                     next                call_ended
  *     OUT ----------> QUEUED ----------------> ADMITTED ------------> RESTING
- *      ^                |                        ^ |  ^                |  |
- *      |   expire,      |     ask, where room is | |  '--- call -------'  | call, but the
+ *      ^                |                        ^ | ^                 |  |
+ *      |   expire,      |     ask, where room is | | '----- call ------'  | call, but the
  *      |   leave        |     at once, from OUT -' |                      | brake is closed
- *      |                |                          | call, but            v
- *      '----------------+--------------------------'-the brake closed-> RETURNING
- *              (leave: from any state)                  ADMITTED <- next -'
+ *      |                |                          |                      v
+ *      '----------------+--------------------------'      ADMITTED <- RETURNING
+ *              (leave: from any state)                            next
  *
  * | state     | what it holds                            | left by                          |
  * |-----------|------------------------------------------|----------------------------------|
  * | OUT       | nothing                                  | ask                              |
- * | QUEUED    | one of queue_max places                  | next, expire, leave              |
- * | ADMITTED  | its slots, and a place at its brake      | call_ended, call (paused), leave |
+ * | QUEUED    | one of queue_max places, unless patient  | next, expire, leave              |
+ * | ADMITTED  | its slots, and a place at its brake      | call_ended, leave                |
  * | RESTING   | its slots; between two calls             | call, move, leave                |
  * | RETURNING | its slots; waits for a place at the brake | next, leave                     |
  *
@@ -59,7 +59,7 @@ enum admission_state {
 struct admission_ticket {
     struct admission_lane *lane; /* NULL: OUT */
     struct list link;            /* QUEUED: in its lane; RETURNING: at its gate */
-    struct list age;             /* QUEUED: among all that are */
+    struct list age;             /* QUEUED and not patient: among all that are */
     int64_t asked_ms;
     enum admission_state state;
     unsigned started; /* ADMITTED: what brake_start gave */
@@ -85,6 +85,7 @@ struct admission_upstream {
 struct admission {
     unsigned max, held; /* flights */
     unsigned queue_max, queued;
+    unsigned waiting; /* QUEUED, patient ones included, and RETURNING */
     int64_t queue_ms;
     struct admission_upstream *upstreams;
     size_t upstream_count;
@@ -114,13 +115,17 @@ struct admission_params {
 /* E_NOMEM: *admission is as after admission_done. */
 MUST_CHECK enum rc admission_init(struct admission *admission,
                                   const struct admission_params *params, int64_t now_ms);
+/* From now on; the upstreams' do not change. */
+void admission_set_limits(struct admission *admission, unsigned flights_max, unsigned queue_max,
+                          int64_t queue_ms);
 /* All tickets must be OUT. */
 void admission_done(struct admission *admission);
 
 struct admission_request {
     const struct digest *scope;  /* who asks: a client, or a credential */
     unsigned client_flights_max; /* 0: no limit of its own */
-    size_t upstream;             /* index */
+    bool patient; /* it was promised already: it waits as long as it takes, beside the queue */
+    size_t upstream; /* index */
 };
 
 enum admission_answer {
@@ -143,10 +148,10 @@ struct admission_ticket *admission_next(struct admission *admission, int64_t now
 /* The next ticket that was QUEUED for queue_ms; it is OUT now.  NULL: none. */
 struct admission_ticket *admission_expire(struct admission *admission, int64_t now_ms);
 /* When admission_next and admission_expire are to be called even if nothing happens, or
- * TIMERS_NEVER. */
+ * TIMERS_NEVER: nobody waits. */
 int64_t admission_due_ms(const struct admission *admission);
 
-/* Before each call of an ADMITTED or RESTING flight.  True: call.  False: it is RETURNING, and
+/* A RESTING flight is to call again.  True: it is ADMITTED.  False: it is RETURNING, and
  * admission_next returns it when it may. */
 bool admission_call(struct admission *admission, struct admission_ticket *ticket,
                     int64_t now_ms);
@@ -164,6 +169,8 @@ const struct brake *admission_brake(const struct admission_ticket *ticket);
 /* What the brake of this scope's credential says at an upstream. */
 bool admission_is_paused(const struct admission *admission, const struct digest *scope,
                          size_t upstream, int64_t now_ms);
+int64_t admission_paused_until_ms(const struct admission *admission, const struct digest *scope,
+                                  size_t upstream);
 /* Whether a flight of this scope could be admitted and call at this upstream now, if its client
  * has a slot. */
 bool admission_has_room(const struct admission *admission, const struct digest *scope,

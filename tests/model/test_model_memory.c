@@ -138,6 +138,7 @@ static void tell_a_late_adoption(struct world *world)
 static void tell_a_refused_sdk(struct world *world)
 {
     world->config->limits.flights_max = 1;
+    world->config->limits.queue_max = 0;
     post(world, 0);
     pass_until_called(world);
     post_from_sdk(world, 0);

@@ -18,7 +18,7 @@ static void leave_all(struct admission *admission, struct admission_ticket *tick
                       size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        admission_leave(admission, &tickets[i], 1000000);
+        admission_leave(admission, &tickets[i], 2000000);
     admission_done(admission);
 }
 
@@ -123,6 +123,26 @@ TEST(admission, who_waited_queue_s_is_given_up_and_nobody_earlier)
     assert_int_equal(t[1].state, ADMISSION_OUT);
     assert_null(admission_expire(&a, 1100));
     assert_int_equal(admission_due_ms(&a), 1101);
+    leave_all(&a, t, COUNT_OF(t));
+}
+
+TEST(admission, who_was_promised_a_slot_waits_beside_the_queue_as_long_as_it_takes)
+{
+    struct admission_ticket t[4] = {0};
+    struct digest scope = scope_of(1);
+    const struct admission_request promised = {.scope = &scope, .patient = true};
+    ADMISSION(a, 1, 1, 1, 1000);
+    assert_int_equal(ask(&a, &t[0], 1, 0, SHARED, 0), ADMISSION_GRANTED);
+    assert_int_equal(admission_ask(&a, &t[1], &promised, 0), ADMISSION_WAIT);
+    assert_int_equal(ask(&a, &t[2], 1, 0, SHARED, 0), ADMISSION_WAIT);
+    assert_int_equal(admission_ask(&a, &t[3], &promised, 0), ADMISSION_WAIT);
+    assert_ptr_equal(admission_expire(&a, 1000), &t[2]);
+    assert_null(admission_expire(&a, 1000000));
+    admission_leave(&a, &t[0], 1000000);
+    assert_next(&a, &t[1], 1000000);
+    end_call(&a, &t[1], 429, &after_10, 1000000);
+    admission_leave(&a, &t[1], 1000000);
+    assert_next(&a, &t[3], 1010000); /* its pause was longer than the queue */
     leave_all(&a, t, COUNT_OF(t));
 }
 
@@ -283,7 +303,6 @@ TEST(admission, who_calls_again_goes_before_who_is_new)
     assert_next(&a, NULL, 9999);
     assert_next(&a, &t[0], 10000); /* the limit is 1 */
     assert_next(&a, NULL, 10000);
-    assert_true(admission_call(&a, &t[0], 10000));
     end_call(&a, &t[0], 200, NULL, 10001);
     assert_next(&a, &t[1], 10001);
     leave_all(&a, t, COUNT_OF(t));
@@ -320,16 +339,15 @@ TEST(admission, a_flight_that_returns_holds_its_slots)
     leave_all(&a, t, COUNT_OF(t));
 }
 
-TEST(admission, a_pause_that_began_since_it_was_admitted_holds_for_a_first_call_too)
+TEST(admission, nobody_is_woken_for_a_pause_that_nobody_waits_for)
 {
-    struct admission_ticket t[2] = {0};
+    struct admission_ticket t[1] = {0};
     ADMISSION(a, 100, 100, 10, 20000);
     assert_int_equal(ask(&a, &t[0], 1, 0, SHARED, 0), ADMISSION_GRANTED);
-    assert_int_equal(ask(&a, &t[1], 1, 0, SHARED, 0), ADMISSION_GRANTED); /* being claimed */
-    end_call(&a, &t[0], 429, &after_10, 5);
-    assert_false(admission_call(&a, &t[1], 6));
-    assert_next(&a, &t[1], 10005);
-    assert_true(admission_call(&a, &t[1], 10005));
+    end_call(&a, &t[0], 429, &after_10, 0);
+    assert_int_equal(admission_due_ms(&a), TIMERS_NEVER);
+    assert_false(admission_call(&a, &t[0], 0));
+    assert_int_equal(admission_due_ms(&a), 10000);
     leave_all(&a, t, COUNT_OF(t));
 }
 
