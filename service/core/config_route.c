@@ -134,18 +134,15 @@ static void read_route(struct loader *l, const struct where *where, const cJSON 
                        "false to switch the route off");
         return;
     }
-    struct config_route standard = {.off = false};
-    set_defaults(l, api, &standard);
-    *route = standard;
+    *route = (struct config_route){.off = false};
+    set_defaults(l, api, route);
     struct said read = config_section_read(l, where, SECTION_ROUTE, item, route);
-    standard.hold_ms = config_hold_standard_ms(route->edge);
     if (!said(read, "hold_s"))
-        route->hold_ms = standard.hold_ms;
+        route->hold_ms = config_hold_standard_ms(route->edge);
     if (api != API_SIMPLE)
         tell_misplaced(l, where, read);
     choose_upstream(l, api, api == API_SIMPLE && said(read, "api"), route);
     check_route(l, where, read, api == API_SIMPLE, route);
-    config_section_warn(l, where, read, route, &standard);
 }
 
 static void read_all(struct loader *l, const struct where *where, const cJSON *object)

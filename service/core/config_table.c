@@ -24,9 +24,6 @@
 #define HOUR 3600.0
 #define DAY (24 * HOUR)
 
-/* No value but the default is in effect yet. */
-#define NOT_YET ""
-
 static const struct config_key keys[] = {
     ROOT_KEY(listen, "listen", LIST, "[\"127.0.0.1:8080\", \"[::1]:8080\"]", 1,
              CONFIG_LISTEN_MAX,
