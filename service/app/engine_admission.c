@@ -153,6 +153,7 @@ static enum flight_order ask_for_slots(struct engine_flight *run)
         .scope = &run->intake->caller.scope,
         .client_flights_max = client ? client->flights_max : 0,
         .upstream = upstream_index(engine, run->intake->upstream),
+        .deadline_ms = run->flight.params.deadline_ms,
         .patient = run->flight.claimed,
     };
     admission_set_limits(&engine->admission, limits->flights_max, limits->queue_max,

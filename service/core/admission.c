@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-/* Time passes: pauses that are over end. */
+/* Time passes: brakes that open by themselves do. */
 static void advance(struct admission *admission, int64_t now_ms)
 {
     admission->now_ms = now_ms;
@@ -131,19 +131,21 @@ static struct admission_ticket *first_of(const struct admission_lane *lane)
 /* ---- asking and leaving */
 
 static enum admission_answer ask(struct admission *admission, struct admission_ticket *ticket,
-                                 bool patient)
+                                 const struct admission_request *request)
 {
     struct admission_lane *lane = ticket->lane;
-    const struct brake *brake = &admission_gate_of(lane)->brake;
-    if (!patient && brake->paused_until_ms > admission->now_ms + admission->queue_ms)
+    int64_t paused_until_ms = admission_gate_of(lane)->brake.paused_until_ms;
+    bool too_long = paused_until_ms > admission->now_ms + admission->queue_ms ||
+                    paused_until_ms > request->deadline_ms;
+    if (too_long && !request->patient)
         return ADMISSION_TOO_LONG;
-    enqueue(admission, ticket, patient);
+    enqueue(admission, ticket, request->patient);
     if (next_lane(admission) == lane && first_of(lane) == ticket) {
         admit(admission, ticket);
         return ADMISSION_GRANTED;
     }
     bool has_place = admission->queued <= admission->queue_max && admission->queue_ms > 0;
-    if (patient || has_place)
+    if (request->patient || has_place)
         return ADMISSION_WAIT;
     dequeue(admission, ticket);
     admission_update_lane(admission, lane);
@@ -168,7 +170,7 @@ enum admission_answer admission_ask(struct admission *admission,
         admission_release_party(admission, party);
         return ADMISSION_NO_MEMORY;
     }
-    enum admission_answer answer = ask(admission, ticket, request->patient);
+    enum admission_answer answer = ask(admission, ticket, request);
     if (answer != ADMISSION_GRANTED && answer != ADMISSION_WAIT) {
         admission_exit_lane(admission, ticket->lane);
         *ticket = (struct admission_ticket){0};

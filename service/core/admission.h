@@ -72,7 +72,7 @@ struct admission_gate {
     struct brake brake;
     struct list returning; /* struct admission_ticket.link */
     struct list link;      /* in admission.gates while it is open to one of them */
-    struct timer pause;    /* always started; TIMERS_NEVER: not paused */
+    struct timer opens;    /* always started; TIMERS_NEVER: not by itself */
 };
 
 struct admission_upstream {
@@ -124,6 +124,7 @@ void admission_done(struct admission *admission);
 struct admission_request {
     const struct digest *scope;  /* who asks: a client, or a credential */
     unsigned client_flights_max; /* 0: no limit of its own */
+    int64_t deadline_ms;         /* no call starts after it */
     bool patient; /* it was promised already: it waits as long as it takes, beside the queue */
     size_t upstream; /* index */
 };
@@ -132,7 +133,7 @@ enum admission_answer {
     ADMISSION_GRANTED,    /* it is ADMITTED: the first call may be made */
     ADMISSION_WAIT,       /* it is QUEUED; admission_next or admission_expire returns it */
     ADMISSION_QUEUE_FULL, /* it stays OUT, as it does in all that follows */
-    ADMISSION_TOO_LONG,   /* its brake is paused for longer than it may be queued */
+    ADMISSION_TOO_LONG, /* its brake is paused for longer than it may be queued, or its deadline */
     ADMISSION_NO_MEMORY,
 };
 

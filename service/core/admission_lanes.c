@@ -46,9 +46,8 @@ void admission_update_party(struct admission *admission, struct admission_party 
 void admission_update_gate(struct admission *admission, struct admission_gate *gate)
 {
     int64_t now_ms = admission->now_ms;
-    bool paused = brake_is_paused(&gate->brake, now_ms);
-    enum rc rc = timers_start(&admission->timers, &gate->pause,
-                              paused ? gate->brake.paused_until_ms : TIMERS_NEVER);
+    enum rc rc =
+        timers_start(&admission->timers, &gate->opens, brake_due_ms(&gate->brake, now_ms));
     ASSERT(rc == OK); /* it has a place since admission_init_gate */
     bool lets_in = brake_is_open(&gate->brake, now_ms) && !list_is_empty(&gate->returning);
     if (!lets_in)
@@ -59,9 +58,9 @@ void admission_update_gate(struct admission *admission, struct admission_gate *g
         admission_update_lane(admission, gate->lane);
 }
 
-static void on_pause_end(struct timer *timer)
+static void on_open(struct timer *timer)
 {
-    struct admission_gate *gate = CONTAINER_OF(timer, struct admission_gate, pause);
+    struct admission_gate *gate = CONTAINER_OF(timer, struct admission_gate, opens);
     admission_update_gate(gate->admission, gate);
 }
 
@@ -70,11 +69,11 @@ enum rc admission_init_gate(struct admission *admission, struct admission_gate *
 {
     gate->admission = admission;
     gate->lane = lane;
-    gate->pause.run = on_pause_end;
+    gate->opens.run = on_open;
     brake_init(&gate->brake, max, admission->now_ms);
     list_init(&gate->returning);
     list_init(&gate->link);
-    return timers_start(&admission->timers, &gate->pause, TIMERS_NEVER);
+    return timers_start(&admission->timers, &gate->opens, TIMERS_NEVER);
 }
 
 /* ---- parties and lanes: there from the first ticket to the last */
@@ -139,7 +138,7 @@ static struct admission_lane *lane_new(struct admission *admission,
 static void lane_free(struct admission *admission, struct admission_lane *lane)
 {
     struct admission_party *party = lane->party;
-    timers_stop(&admission->timers, &lane->own.pause);
+    timers_stop(&admission->timers, &lane->own.opens);
     list_remove(&lane->link);
     free(lane);
     admission_release_party(admission, party);

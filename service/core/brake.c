@@ -6,7 +6,7 @@ void brake_init(struct brake *brake, unsigned max, int64_t now_ms)
 {
     ASSERT(max > 0);
     *brake =
-        (struct brake){.max = max, .limit = max, .paused_until_ms = now_ms, .quiet_ms = now_ms};
+        (struct brake){.max = max, .limit = max, .paused_until_ms = now_ms, .since_ms = now_ms};
 }
 
 bool brake_is_paused(const struct brake *brake, int64_t now_ms)
@@ -14,24 +14,52 @@ bool brake_is_paused(const struct brake *brake, int64_t now_ms)
     return now_ms < brake->paused_until_ms;
 }
 
-bool brake_is_open(const struct brake *brake, int64_t now_ms)
+/* From when on the limit rises. */
+static int64_t rising_since_ms(const struct brake *brake)
 {
-    return !brake_is_paused(brake, now_ms) && brake->calls < brake->limit;
+    return brake->since_ms > brake->paused_until_ms ? brake->since_ms : brake->paused_until_ms;
 }
 
-/* No call ran for so long that nothing is known any more. */
-static bool is_stale(const struct brake *brake, int64_t now_ms)
+static unsigned limit_at(const struct brake *brake, int64_t now_ms)
 {
-    int64_t since_ms =
-        brake->quiet_ms > brake->paused_until_ms ? brake->quiet_ms : brake->paused_until_ms;
-    return brake->calls == 0 && now_ms - since_ms >= BRAKE_FORGET_MS;
+    int64_t rose = (now_ms - rising_since_ms(brake)) / BRAKE_RECOVERY_MS;
+    if (rose <= 0)
+        return brake->limit;
+    return rose < brake->max - brake->limit ? brake->limit + (unsigned)rose : brake->max;
+}
+
+/* Makes the limit that of now; what is left of a step towards the next one is kept. */
+static void raise_limit(struct brake *brake, int64_t now_ms)
+{
+    unsigned limit = limit_at(brake, now_ms);
+    if (limit == brake->limit)
+        return;
+    brake->since_ms =
+        rising_since_ms(brake) + (int64_t)(limit - brake->limit) * BRAKE_RECOVERY_MS;
+    brake->limit = limit;
+}
+
+bool brake_is_open(const struct brake *brake, int64_t now_ms)
+{
+    return !brake_is_paused(brake, now_ms) && brake->calls < limit_at(brake, now_ms);
+}
+
+int64_t brake_due_ms(const struct brake *brake, int64_t now_ms)
+{
+    if (brake_is_open(brake, now_ms))
+        return BRAKE_NEVER;
+    if (brake->calls < brake->limit)
+        return brake->paused_until_ms;
+    if (brake->calls >= brake->max)
+        return BRAKE_NEVER;
+    return rising_since_ms(brake) +
+           (int64_t)(brake->calls - brake->limit + 1) * BRAKE_RECOVERY_MS;
 }
 
 unsigned brake_start(struct brake *brake, int64_t now_ms)
 {
     ASSERT(brake_is_open(brake, now_ms));
-    if (is_stale(brake, now_ms))
-        brake->limit = brake->max;
+    raise_limit(brake, now_ms);
     brake->calls++;
     return brake->cuts;
 }
@@ -56,12 +84,14 @@ static void slow_down(struct brake *brake, unsigned started, int64_t pause_ms, i
         return;
     brake->cuts++;
     brake->limit = ran > 1 ? ran / 2 : 1;
+    brake->since_ms = now_ms;
 }
 
 void brake_end(struct brake *brake, unsigned started, const struct attempt_outcome *outcome,
                int64_t now_ms, int64_t now_unix_s)
 {
     ASSERT(brake->calls > 0);
+    raise_limit(brake, now_ms);
     if (outcome && outcome->end == ATTEMPT_ANSWERED) {
         brake->limit += brake->limit < brake->max;
     } else if (outcome) {
@@ -69,13 +99,11 @@ void brake_end(struct brake *brake, unsigned started, const struct attempt_outco
         if (says_too_much(outcome, retry_after_ms))
             slow_down(brake, started, retry_after_ms > 0 ? retry_after_ms : 0, now_ms);
     }
-    if (--brake->calls == 0)
-        brake->quiet_ms = now_ms;
+    brake->calls--;
 }
 
 bool brake_is_at_rest(const struct brake *brake, int64_t now_ms)
 {
-    if (brake->calls > 0 || brake_is_paused(brake, now_ms))
-        return false;
-    return brake->limit == brake->max || is_stale(brake, now_ms);
+    return brake->calls == 0 && !brake_is_paused(brake, now_ms) &&
+           limit_at(brake, now_ms) == brake->max;
 }

@@ -41,8 +41,10 @@ static inline enum admission_answer ask(struct admission *admission,
                                         unsigned max, size_t upstream, int64_t now_ms)
 {
     struct digest scope = scope_of(client);
-    const struct admission_request request = {
-        .scope = &scope, .client_flights_max = max, .upstream = upstream};
+    const struct admission_request request = {.scope = &scope,
+                                              .client_flights_max = max,
+                                              .upstream = upstream,
+                                              .deadline_ms = INT64_MAX};
     return admission_ask(admission, ticket, &request, now_ms);
 }
 

@@ -250,6 +250,34 @@ TEST(admission, a_pause_longer_than_the_queue_refuses_at_once)
     leave_all(&a, t, COUNT_OF(t));
 }
 
+TEST(admission, a_pause_past_the_deadline_refuses_at_once)
+{
+    struct admission_ticket t[2] = {0};
+    struct digest scope = scope_of(1);
+    struct admission_request request = {.scope = &scope, .deadline_ms = 9999};
+    ADMISSION(a, 100, 100, 10, 20000);
+    assert_int_equal(ask(&a, &t[0], 1, 0, SHARED, 0), ADMISSION_GRANTED);
+    end_call(&a, &t[0], 429, &after_10, 0);
+    assert_int_equal(admission_ask(&a, &t[1], &request, 0), ADMISSION_TOO_LONG);
+    request.deadline_ms = 10000;
+    assert_int_equal(admission_ask(&a, &t[1], &request, 0), ADMISSION_WAIT);
+    leave_all(&a, t, COUNT_OF(t));
+}
+
+TEST(admission, a_long_call_does_not_hold_up_others_behind_a_lowered_limit)
+{
+    struct admission_ticket t[3] = {0};
+    ADMISSION(a, 100, 100, 10, 20000);
+    assert_int_equal(ask(&a, &t[0], 1, 0, SHARED, 0), ADMISSION_GRANTED);
+    assert_int_equal(ask(&a, &t[1], 1, 0, SHARED, 0), ADMISSION_GRANTED);
+    end_call(&a, &t[1], 429, NULL, 100);
+    assert_int_equal(ask(&a, &t[2], 1, 0, SHARED, 200), ADMISSION_WAIT);
+    assert_int_equal(admission_due_ms(&a), 1100);
+    assert_next(&a, NULL, 1099);
+    assert_next(&a, &t[2], 1100);
+    leave_all(&a, t, COUNT_OF(t));
+}
+
 TEST(admission, credentials_that_are_passed_on_have_brakes_of_their_own)
 {
     struct admission_ticket t[4] = {0};

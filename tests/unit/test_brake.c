@@ -103,14 +103,13 @@ TEST(brake, a_burst_that_is_refused_as_a_whole_cuts_once)
 
 TEST(brake, what_still_runs_over_the_limit_is_no_reason_to_raise_it)
 {
-    struct scene scene = scene_of(100, 40), later;
+    struct scene scene = scene_of(100, 40);
     end_call(&scene, refused(429, NULL), 0); /* 39 run on, the limit is 20 */
     for (int i = 0; i < 20; i++)
         end_call(&scene, ended(ATTEMPT_TRUNCATED), 1);
-    later = scene;
-    later.started = brake_start(&later.brake, 2); /* 20 run */
-    end_call(&later, refused(429, NULL), 3);
-    assert_int_equal(later.brake.limit, 10);
+    scene.started = brake_start(&scene.brake, 2); /* 20 run */
+    end_call(&scene, refused(429, NULL), 3);
+    assert_int_equal(scene.brake.limit, 10);
 }
 
 TEST(brake, each_answer_gives_one_back_up_to_the_maximum)
@@ -171,19 +170,34 @@ TEST(brake, a_call_that_was_not_made_says_nothing)
     assert_int_equal(scene.brake.calls, 1);
 }
 
-TEST(brake, after_a_quiet_minute_all_is_forgotten)
+TEST(brake, the_limit_rises_by_one_each_second_without_a_pause)
 {
     struct scene scene = scene_of(8, 8);
-    for (int i = 0; i < 8; i++)
-        end_call(&scene, refused(429, &after_2), 1000);
-    assert_int_equal(scene.brake.limit, 4);
-    assert_false(brake_is_at_rest(&scene.brake, 62999)); /* the pause ended at 3000 */
-    assert_true(brake_is_at_rest(&scene.brake, 63000));
-    struct brake early = scene.brake;
-    (void)brake_start(&early, 62999);
-    assert_int_equal(early.limit, 4);
-    (void)brake_start(&scene.brake, 63000);
-    assert_int_equal(scene.brake.limit, 8);
+    for (int i = 0; i < 4; i++)
+        end_call(&scene, refused(429, &after_2), 500); /* 4 run, 4 may, from 2500 on */
+    assert_false(brake_is_open(&scene.brake, 3499));
+    assert_true(brake_is_open(&scene.brake, 3500));
+    scene.started = brake_start(&scene.brake, 3900);
+    assert_false(brake_is_open(&scene.brake, 4499)); /* nothing of a second is lost */
+    assert_true(brake_is_open(&scene.brake, 4500));
+    end_call(&scene, refused(429, NULL), 4500); /* 5 ran */
+    assert_int_equal(scene.brake.limit, 2);
+    assert_false(brake_is_open(&scene.brake, 7499)); /* 4 run */
+    assert_true(brake_is_open(&scene.brake, 7500));
+}
+
+TEST(brake, it_says_when_it_may_open_by_itself)
+{
+    struct scene scene = scene_of(4, 3);
+    assert_int_equal(brake_due_ms(&scene.brake, 0), BRAKE_NEVER); /* it is open */
+    (void)brake_start(&scene.brake, 0);
+    assert_int_equal(brake_due_ms(&scene.brake, 0), BRAKE_NEVER); /* no limit rises over max */
+    end_call(&scene, refused(429, &after_2), 500);                /* 3 run, 2 may */
+    assert_int_equal(brake_due_ms(&scene.brake, 600), 4500);
+    end_call(&scene, ended(ATTEMPT_TRUNCATED), 700);
+    end_call(&scene, ended(ATTEMPT_TRUNCATED), 700);
+    assert_int_equal(brake_due_ms(&scene.brake, 700), 2500);
+    assert_true(brake_is_open(&scene.brake, 2500));
 }
 
 TEST(brake, it_is_at_rest_when_a_new_one_would_be_the_same)
@@ -192,4 +206,8 @@ TEST(brake, it_is_at_rest_when_a_new_one_would_be_the_same)
     assert_false(brake_is_at_rest(&scene.brake, 0));
     end_call(&scene, ended(ATTEMPT_ANSWERED), 10);
     assert_true(brake_is_at_rest(&scene.brake, 10));
+    (void)brake_start(&scene.brake, 10);
+    end_call(&scene, refused(429, &after_2), 10);
+    assert_false(brake_is_at_rest(&scene.brake, 9009)); /* 7 seconds after the pause */
+    assert_true(brake_is_at_rest(&scene.brake, 9010));
 }
