@@ -25,7 +25,7 @@
  * | QUEUED    | one of queue_max places, unless patient  | next, expire, leave              |
  * | ADMITTED  | its slots, and a place at its brake      | call_ended, leave                |
  * | RESTING   | its slots; between two calls             | call, move, leave                |
- * | RETURNING | its slots; waits for a place at the brake | next, leave                     |
+ * | RETURNING | its slots; waits for its brake           | next, leave                      |
  *
  * After whatever gives back slots or places (leave, call_ended, move) and at admission_due_ms
  * the owner calls admission_next until it returns NULL, then admission_expire likewise.
