@@ -77,7 +77,6 @@ static enum rc resume(struct engine *engine, struct intake *intake,
     run->handed_out = true; /* by a token that only its client knows */
     run->flight.params.accepted = true;
     engine->counts.resumed++;
-    engine_admit(run);
     bool may_run = intake->config->idempotency.on_interrupted != ON_INTERRUPTED_FAIL;
     log_recovery(engine, LOG_LEVEL_INFO, "resumed", &record->flight, NULL,
                  may_run ? "it is driven again" : "its result URL answers 502");
