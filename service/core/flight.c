@@ -203,6 +203,13 @@ enum flight_order flight_on_call_end(struct flight *flight,
 enum flight_order flight_on_pause_end(struct flight *flight)
 {
     ASSERT(flight->state == FLIGHT_PAUSING);
+    if (flight->registering && !flight->counted_ahead) {
+        flight->pause_over = true;
+        return FLIGHT_WAIT;
+    }
+    flight->counted_ahead = false;
+    if (must_end(flight))
+        return conclude(flight, flight->verdict);
     bool counted = !uses_store(flight) || flight->call_in_hand;
     return enter(flight, counted ? FLIGHT_CALL : FLIGHT_COUNT);
 }
@@ -266,6 +273,7 @@ unsigned flight_register(struct flight *flight)
 {
     ASSERT(flight_can_register(flight));
     flight->registering = true;
+    flight->pause_over = false;
     flight->counted_ahead = flight->state == FLIGHT_PAUSING;
     return flight->attempts + flight->counted_ahead;
 }
@@ -275,10 +283,10 @@ enum flight_order flight_on_registered(struct flight *flight, enum rc rc)
     ASSERT(flight->registering);
     flight->registering = false;
     flight->params.keyed = rc == OK;
+    flight->call_in_hand = rc == OK && flight->counted_ahead;
     if (flight->state == FLIGHT_COMMITTING)
         return conclude(flight, flight->verdict);
-    flight->call_in_hand = rc == OK && flight->counted_ahead && flight->state == FLIGHT_PAUSING;
-    return FLIGHT_WAIT;
+    return flight->pause_over ? flight_on_pause_end(flight) : FLIGHT_WAIT;
 }
 
 enum flight_order flight_stop(struct flight *flight, enum http_error why, const char *detail)

@@ -32,7 +32,9 @@
  * | LOOKING_UP | the store is asked for the key; joins are possible  | on_lookup                |
  * | CLAIMING   | claim and first counted call are being made durable | on_claim                 |
  * | CALLING    | a call runs; keyed: it is counted                   | on_call_end, on_deadline |
- * | PAUSING    | back-off; keyed: a free call may be in hand         | on_pause_end, stop       |
+ * | PAUSING    | back-off; keyed: a free call may be in hand.  It    | on_pause_end, stop,      |
+ * |            | lasts as long as a registration that does not count | on_registered            |
+ * |            | the next call                                       |                          |
  * | COUNTING   | one more paid call is being made durable            | on_count                 |
  * | COMMITTING | the verdict stands and is being made durable, or    | on_commit, on_registered |
  * |            | waits for the flight's key to be made durable       |                          |
@@ -114,6 +116,7 @@ struct flight {
     bool late;              /* the deadline passed while no call ran: none starts any more */
     bool registering;       /* see flight_register; a verdict waits for its end */
     bool counted_ahead;     /* ... which counts the next call, too */
+    bool pause_over;        /* ... and the call after that waits for it */
     int64_t pause_ms;       /* of the last FLIGHT_PAUSE */
 };
 
@@ -149,7 +152,8 @@ bool flight_can_register(const struct flight *flight);
 /* A keyless flight is being given a key of its own, so that its outcome outlives its waiters;
  * returns how many calls that has to count.  Until flight_on_registered a verdict waits. */
 unsigned flight_register(struct flight *flight);
-/* OK: it is keyed from now on.  Else it goes on as it was. */
+/* OK: it is keyed from now on.  Else it goes on as it was.  FLIGHT_WAIT, or what follows now if
+ * the flight waited for this. */
 enum flight_order flight_on_registered(struct flight *flight, enum rc rc);
 /* Give it up now, for a reason of ours (draining is over, nobody may collect a keyless answer).
  * FLIGHT_ABORT: end the running call, then call flight_on_stopped. */
