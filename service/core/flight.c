@@ -222,8 +222,10 @@ enum flight_order flight_on_count(struct flight *flight, enum rc rc)
         verdict.keep = KEEP_FAILURE;
         return conclude(flight, flight->stopping ? flight->verdict : verdict);
     }
-    if (rc != OK)
-        return conclude(flight, verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL));
+    if (rc != OK) {
+        struct verdict verdict = verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+        return conclude(flight, flight->stopping ? flight->verdict : verdict);
+    }
     flight->call_in_hand = true;
     if (must_end(flight))
         return conclude(flight, flight->verdict);
