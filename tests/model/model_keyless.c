@@ -25,17 +25,15 @@ void keyless_call_starts(struct world *world, unsigned serial, unsigned scope)
 }
 
 /* The provider's answer names its call. */
-static unsigned call_of(struct world *world, const struct http_reply *reply)
+static unsigned call_of(struct world *world, struct blob *answer)
 {
     static const char word[] = "call-";
-    struct span body = blob_span(reply->body);
+    struct span body = blob_span(answer);
     const char *at = memmem(body.p, body.n, word, sizeof word - 1);
     CHECK(world, at);
     return (unsigned)strtoul(at + sizeof word - 1, NULL, 10);
 }
 
-/* Parallel requests that are equal are not merged, scopes do not meet, and what was delivered
- * is not given out again. */
 void keyless_reply(struct http_request *request, const struct http_reply *reply)
 {
     struct world *world = request->world;
@@ -46,11 +44,20 @@ void keyless_reply(struct http_request *request, const struct http_reply *reply)
     CHECK(world, !adopted || world->config->routes[API_CHAT].adopt == ADOPT_SDK);
     world->seen.adopted += adopted;
     keyless_attends(request);
-    if (reply->status != 200)
-        return;
-    request->answered_by = call_of(world, reply);
+    if (reply->status == 200)
+        keyless_answered(request, reply->body);
+}
+
+/* Parallel requests that are equal are not merged, scopes do not meet, and what was delivered
+ * is not given out again, but to who asks for that very flight. */
+void keyless_answered(struct http_request *request, struct blob *body)
+{
+    struct world *world = request->world;
+    request->answered_by = call_of(world, body);
     struct model_call *call = &world->calls[request->answered_by];
     CHECK(world, call->scope == request->scope);
+    if (request->method != MODEL_POST)
+        return;
     CHECK(world, call->delivered_ms < 0 || call->delivered_ms >= request->start_ms);
     if (request->retry_count > 0)
         return;
@@ -91,6 +98,7 @@ void keyless_check(struct world *world)
         for (unsigned scope = 0; scope < MODEL_SCOPES; scope++)
             CHECK(world,
                   world->now_ms - world->attended_ms[scope][request.session] <= grace_ms ||
-                      !model_upstream_runs(world, marker, scope));
+                      !model_upstream_runs(world, marker, scope) ||
+                      model_flights_session(world, scope));
     }
 }
