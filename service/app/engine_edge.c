@@ -281,17 +281,24 @@ static void tell_conflict(struct waiter *waiter)
     engine_unattended(run);
 }
 
+/* The token that this waiter may be told; NULL: there is none in the store. */
+static const struct result_token *token_for(const struct waiter *waiter)
+{
+    if (waiter->is_result && waiter->ref.by_token)
+        return &waiter->ref.token;
+    return waiter->flight->has_token ? &waiter->flight->token : NULL;
+}
+
 /* What a URL is handed out with: 303 or 202. */
 static void tell_url(struct waiter *waiter)
 {
     struct engine_flight *run = waiter->flight;
     const struct assemble_progress progress =
         run->transfer ? transfer_progress(run->transfer) : (struct assemble_progress){0};
-    bool by_token = waiter->is_result && waiter->ref.by_token;
     const struct reply_running running = {
         .flight_id = run->id_text,
         .status = waiter->edge.accepts ? 202 : 303,
-        .token = by_token ? &waiter->ref.token : &run->token,
+        .token = token_for(waiter),
         .hop = waiter->edge.accepts ? 0 : waiter->hop + 1,
         .edge = &waiter->edge,
         .attempt = run->flight.attempts,
@@ -303,7 +310,7 @@ static void tell_url(struct waiter *waiter)
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
     waiter->status = running.status;
     waiter->due = false;
-    run->handed_out = true;
+    run->handed_out |= running.token != NULL;
     engine_detach(waiter);
     reply_running(waiter->request, &running);
     engine_unattended(run);
