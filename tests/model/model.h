@@ -310,6 +310,7 @@ const struct flight_record *model_flight_row(const struct world *world, const ch
                                              int64_t *ret_forget_ms);
 /* Whether the store has this token, for this flight. */
 bool model_flight_opens(struct world *world, const char *flight_text, const char *token);
+bool model_flight_was_accepted(const struct world *world, const char *flight_text);
 /* Rows that run, and accepted requests. */
 unsigned model_flights_running(const struct world *world);
 unsigned model_flights_accepted(const struct world *world);

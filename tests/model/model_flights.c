@@ -18,7 +18,8 @@ struct model_flight {
     int64_t forget_ms;  /* 0: running */
     struct digest tokens[TOKENS_MAX];
     size_t token_count;
-    struct model_publication *accepted; /* NULL: nothing was */
+    struct model_publication *accepted; /* NULL: nothing was, or it ended */
+    bool was_accepted;
 };
 
 /* ---- publications */
@@ -129,6 +130,7 @@ enum rc model_flight_publish(struct world *world, struct flight_id flight,
     }
     if (new->has_request && !row->accepted)
         row->accepted = take(*publication);
+    row->was_accepted |= row->accepted != NULL;
     return OK;
 }
 
@@ -188,12 +190,23 @@ enum rc model_flight_accepted(struct world *world, const struct flight_id *after
 
 /* ---- for the oracle */
 
-const struct flight_record *model_flight_row(const struct world *world, const char *flight_text,
-                                             int64_t *ret_forget_ms)
+static const struct model_flight *find_text(const struct world *world, const char *flight_text)
 {
     struct flight_id flight;
     bool is_id = span_hex_to_bytes(span_of(flight_text), flight.bytes, sizeof flight.bytes);
-    const struct model_flight *row = is_id ? find(world, flight) : NULL;
+    return is_id ? find(world, flight) : NULL;
+}
+
+bool model_flight_was_accepted(const struct world *world, const char *flight_text)
+{
+    const struct model_flight *row = find_text(world, flight_text);
+    return row && row->was_accepted;
+}
+
+const struct flight_record *model_flight_row(const struct world *world, const char *flight_text,
+                                             int64_t *ret_forget_ms)
+{
+    const struct model_flight *row = find_text(world, flight_text);
     if (row)
         *ret_forget_ms = row->forget_ms;
     return row ? &row->record : NULL;
