@@ -167,6 +167,14 @@ static const struct answer *answer_in_memory(const struct waiter *waiter,
     return same ? &kept->answer : NULL;
 }
 
+/* Its process died, or its end did not reach the store and its key was released later. */
+static bool is_interrupted(const struct flight_record *record)
+{
+    const char *code = http_error_info(HTTP_ERROR_INTERRUPTED)->code;
+    return record->state == FLIGHT_ROW_RUNNING || record->state == FLIGHT_ROW_INTERRUPTED ||
+           span_is(record->answer.error_code, code);
+}
+
 static void serve_ended(struct waiter *waiter, const struct flight_record *record)
 {
     enum api api;
@@ -180,7 +188,7 @@ static void serve_ended(struct waiter *waiter, const struct flight_record *recor
         send_outcome(waiter, record, kept ? kept : &record->answer);
     else if (record->corrupt)
         engine_refuse(waiter, HTTP_ERROR_STORE_CORRUPT, NULL);
-    else if (record->state == FLIGHT_ROW_RUNNING || record->state == FLIGHT_ROW_INTERRUPTED)
+    else if (is_interrupted(record))
         engine_refuse(waiter, HTTP_ERROR_INTERRUPTED, NULL);
     else
         engine_refuse(
