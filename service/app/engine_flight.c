@@ -16,6 +16,8 @@ void engine_flight_discard(struct engine_flight *run)
     timers_stop(timers(run), &run->pause);
     engine_forget(run);
     list_remove(&run->link);
+    if (map_get(&run->engine->by_id, run->id.bytes) == run)
+        (void)map_remove(&run->engine->by_id, run->id.bytes);
     engine_edge_discard(run);
     engine_kin_remove(run);
     attempt_outcome_done(&run->outcome);

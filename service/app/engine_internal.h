@@ -46,7 +46,7 @@ struct engine {
     const struct log *log;
     char boot_id[BOOT_ID_TEXT_BYTES];
     struct map keys;        /* digest of a running key -> struct engine_flight */
-    struct map by_id;       /* flight id -> struct engine_flight that runs */
+    struct map by_id;       /* flight id -> struct engine_flight that runs or is in `ended` */
     struct map by_token;    /* digest of a result token -> likewise */
     bool recovering;        /* accepted requests of an earlier process are being taken up */
     struct list flights;    /* all that run */
@@ -267,6 +267,9 @@ void engine_detach(struct waiter *waiter);
 /* The flight ended: reply to all waiters.  The flight is freed afterwards by its caller. */
 void engine_answer_waiters(struct engine_flight *run);
 
+/* The answer of this ended flight was written to this waiter: if it is kept until it is
+ * delivered, that is to be known. */
+void engine_telling(struct waiter *waiter, struct engine_flight *run);
 /* Reply with the answer of a flight that ended. */
 void engine_answer(struct waiter *waiter, struct engine_flight *run);
 

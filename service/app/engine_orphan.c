@@ -203,11 +203,9 @@ bool engine_adopt(struct waiter *waiter)
     waiter->adopted = true;
     if (run->retry_count < retry_count)
         run->retry_count = retry_count;
-    if (run->is_over) {
-        engine_attended(run);
+    if (run->is_over)
         engine_answer(waiter, run);
-    } else {
+    else
         engine_join(waiter, run);
-    }
     return true;
 }
