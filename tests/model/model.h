@@ -215,7 +215,6 @@ struct http_request {
     bool began, cut; /* a reply with heartbeats */
     char begun_flight[FLIGHT_ID_TEXT_BYTES];
     uint64_t jumps_at_start;
-    int64_t start_unix_ms;
     unsigned variant, serial;
     unsigned scope;
     bool counted;                  /* it says how often it was tried before: an SDK sent it */
@@ -373,6 +372,9 @@ void oracle_not_in_memory(struct model_key *key);
 void oracle_reply(struct http_request *request, const struct http_reply *reply);
 /* All waiters of a flight, and all replays and results, get the same (I3). */
 void oracle_told(struct world *world, const struct http_reply *reply, struct span flight);
+bool oracle_was_told(struct world *world, const char *flight);
+/* An accepted flight is driven again: if it had ended, the store did not learn it. */
+void oracle_driven_again(struct world *world, const struct model_key *key);
 /* From now on nothing but that is told of this flight. */
 void oracle_told_cancelled(struct world *world, const char *flight);
 bool oracle_body_has(const struct http_reply *reply, const char *word);

@@ -205,7 +205,7 @@ static void check_unknown(struct http_request *request)
     CHECK(world, not_at_rest || is_over(request, row, forget_ms, world_unix_ms(world)));
 }
 
-/* The row that a GET must be told, as it has been there all the time; NULL: perhaps none. */
+/* The row that a GET must be told, as its outcome was told before; NULL: perhaps none. */
 static const struct flight_record *expected(const struct http_request *request)
 {
     struct world *world = request->world;
@@ -213,7 +213,7 @@ static const struct flight_record *expected(const struct http_request *request)
     const struct flight_record *row =
         model_flight_row(world, request->target.flight, &forget_ms);
     bool was_there = row && row->state != FLIGHT_ROW_RUNNING && row->answer.body &&
-                     row->ended_ms < request->start_unix_ms &&
+                     oracle_was_told(world, request->target.flight) &&
                      !is_over(request, row, forget_ms, world_unix_ms(world));
     return was_there && world->jumps == request->jumps_at_start ? row : NULL;
 }

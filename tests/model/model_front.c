@@ -197,7 +197,6 @@ struct http_request *model_request_new(struct world *world, enum model_method me
                                      .key = MODEL_KEYLESS,
                                      .serial = ++world->serial,
                                      .start_ms = world->now_ms,
-                                     .start_unix_ms = world_unix_ms(world),
                                      .jumps_at_start = world->jumps,
                                      .prefers_wait_s = -1};
     request->end.run = on_end_due;

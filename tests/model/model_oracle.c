@@ -151,6 +151,7 @@ static struct told *told_new(struct world *world, struct span flight)
         world->told = calloc(TOLD_MAX, sizeof *world->told);
     CHECK(world, world->told);
     struct told *told = &world->told[world->told_count++];
+    *told = (struct told){.status = 0};
     memcpy(told->flight, flight.p, flight.n);
     return told;
 }
@@ -167,6 +168,25 @@ void oracle_told(struct world *world, const struct http_reply *reply, struct spa
     CHECK(world, told->status == reply->status);
     CHECK(world, same_body(told->body, reply->body));
     CHECK(world, !told->cancelled || oracle_body_has(reply, "cancelled"));
+}
+
+bool oracle_was_told(struct world *world, const char *flight)
+{
+    return told_of(world, span_of(flight)) != NULL;
+}
+
+void oracle_driven_again(struct world *world, const struct model_key *key)
+{
+    char flight[FLIGHT_ID_TEXT_BYTES];
+    const struct life *life = &key->life;
+    flight_id_text(key->row.flight, flight);
+    struct told *told = told_of(world, span_of(flight));
+    if (!told)
+        return;
+    CHECK(world, life->store_failed && !told->cancelled);
+    CHECK(world, memcmp(&life->failed_flight, &key->row.flight, sizeof key->row.flight) == 0);
+    blob_free(told->body);
+    *told = world->told[--world->told_count];
 }
 
 void oracle_told_cancelled(struct world *world, const char *flight)

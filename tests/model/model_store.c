@@ -435,8 +435,10 @@ static void recover(struct model_store *store, struct model_key *key, int64_t no
     enum row_fate fate = row_recover(store->world, key, now_ms);
     store->store.interrupted += fate == ROW_INTERRUPTED;
     store->store.accepted += fate == ROW_ACCEPTED;
-    if (fate == ROW_ACCEPTED)
-        key->handed_out = true; /* if its client was told is not known any more */
+    if (fate != ROW_ACCEPTED)
+        return;
+    oracle_driven_again(store->world, key);
+    key->handed_out = true; /* if its client was told is not known any more */
 }
 
 struct store *model_store_open(struct world *world)
