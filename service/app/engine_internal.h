@@ -86,7 +86,7 @@ struct engine_flight {
     /* Its result URL: see engine_edge.c. */
     struct publishing *publishing; /* NULL: no publication is on its way to the store */
     bool has_token;                /* `token` is in the store */
-    bool handed_out;               /* a client has its URL: it goes on without waiters */
+    bool handed_out; /* a client can find its result: it goes on without waiters */
     struct result_token token;
     struct digest token_digest;
     struct kin *kin; /* NULL: it cannot become an orphan */

@@ -148,8 +148,7 @@ void engine_attended(struct engine_flight *run)
 void engine_unattended(struct engine_flight *run)
 {
     const struct intake *intake = run->intake;
-    bool durable = run->flight.params.keyed || run->flight.registering;
-    bool goes_on = durable || intake->route->on_disconnect == ON_DISCONNECT_CONTINUE;
+    bool goes_on = run->handed_out || intake->route->on_disconnect == ON_DISCONNECT_CONTINUE;
     if (intake->keyed || run->attending > 0 || run->is_orphan)
         return;
     if (!run->kin && goes_on)
