@@ -383,7 +383,7 @@ bool engine_edge_hand_over(struct waiter *waiter)
     bool to_be_told = waiter->edge.accepts || waiter->edge.edge == EDGE_REDIRECT;
     bool told = to_be_told && (waiter->is_result || run->has_token);
     if (told)
-        tell_url(waiter);
+        tell_due(waiter);
     return told;
 }
 
