@@ -265,7 +265,7 @@ static bool begin_publishing(struct engine_flight *run)
 
 static void wait_on(struct waiter *waiter)
 {
-    waiter->due = false;
+    engine_edge_end(waiter);
     waiter->edge = (struct edge_plan){.edge = EDGE_WAIT, .hold_ms = EDGE_NEVER};
 }
 
