@@ -73,7 +73,8 @@ static enum rc resume(struct engine *engine, struct intake *intake,
     intake->key = record->key;
     if (!own_key && map_put(&engine->keys, intake->key.bytes, run) == OK)
         intake->keyed = true;
-    run->start_ms = now_ms - (unix_ms - record->started_ms);
+    int64_t age_ms = unix_ms - record->started_ms;
+    run->start_ms = now_ms - (age_ms > 0 ? age_ms : 0); /* the clock may have been set back */
     run->handed_out = true; /* by a token that only its client knows */
     run->flight.params.accepted = true;
     engine->counts.resumed++;
