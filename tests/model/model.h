@@ -393,7 +393,9 @@ void edges_result(struct http_request *request, const struct http_reply *reply);
 void edges_begin(struct http_request *request, const struct http_reply *head,
                  size_t body_bytes);
 void edges_finish(struct http_request *request, struct blob *body);
-/* Nobody is held longer than it should. */
+/* It waits, until now. */
+void edges_attends(const struct http_request *request);
+/* Nobody is held longer than it should be, and nothing runs for nobody. */
 void edges_check(struct world *world);
 
 /* Without keys (model_keyless.c): what a session's request looks like, and who gets what. */
@@ -403,7 +405,6 @@ void keyless_reply(struct http_request *request, const struct http_reply *reply)
 /* This answer goes to this request. */
 void keyless_answered(struct http_request *request, struct blob *body);
 void keyless_end(const struct http_request *request, bool delivered);
-/* It waits, until now. */
 void keyless_attends(const struct http_request *request);
 void keyless_check(struct world *world);
 

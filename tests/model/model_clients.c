@@ -251,7 +251,7 @@ void model_leave(struct world *world, struct http_request *request, bool broken)
     world_trace(world, "#%u %s %s", request->serial, request->marker,
                 broken ? "breaks" : "closes its side");
     if (!request->left)
-        keyless_attends(request);
+        edges_attends(request);
     request->left = true;
     request->broken = broken;
     if (broken)

@@ -323,7 +323,7 @@ void edges_finish(struct http_request *request, struct blob *body)
     world->last_starved = false;
     world->last_status = request->status = body ? 200 : 0;
     CHECK(world, world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
-    keyless_attends(request);
+    edges_attends(request);
     if (!body)
         return;
     CHECK(world, has(&reply, request->marker));
@@ -346,6 +346,13 @@ static void check_hold(const struct http_request *request)
     CHECK(world, world->now_ms <= request->start_ms + request->hold_ms + slack_ms);
 }
 
+void edges_attends(const struct http_request *request)
+{
+    keyless_attends(request);
+    if (request->asks_for)
+        request->asks_for->attended_ms = request->world->now_ms;
+}
+
 static void check_attendance(struct world *world, const struct model_key *key)
 {
     bool goes_on = world->config->routes[API_CHAT].on_disconnect == ON_DISCONNECT_CONTINUE;
@@ -361,8 +368,8 @@ void edges_check(struct world *world)
         if (request->replied || request->broken)
             continue;
         check_hold(request);
-        if (!request->left && request->asks_for)
-            request->asks_for->attended_ms = world->now_ms;
+        if (!request->left)
+            edges_attends(request);
     }
     for (size_t i = 0; i < world->own_key_count; i++)
         if (world->own_keys[i]->running_calls > 0)

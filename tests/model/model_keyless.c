@@ -43,7 +43,6 @@ void keyless_reply(struct http_request *request, const struct http_reply *reply)
     CHECK(world, !adopted || request->retry_count > 0);
     CHECK(world, !adopted || world->config->routes[API_CHAT].adopt == ADOPT_SDK);
     world->seen.adopted += adopted;
-    keyless_attends(request);
     if (reply->status == 200)
         keyless_answered(request, reply->body);
 }
@@ -82,12 +81,6 @@ void keyless_attends(const struct http_request *request)
 void keyless_check(struct world *world)
 {
     const struct config *config = world->config;
-    const struct list *end = &world->requests;
-    for (struct list *link = end->next; link != end; link = link->next) {
-        const struct http_request *request = CONTAINER_OF(link, struct http_request, link);
-        if (!request->replied && !request->left)
-            keyless_attends(request);
-    }
     if (config->routes[API_CHAT].on_disconnect == ON_DISCONNECT_CONTINUE)
         return;
     int64_t grace_ms = config->idempotency.orphan_grace_ms + ATTENDANCE_SLACK_MS;

@@ -383,6 +383,7 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply)
                 SPAN_ARG(blob_span(reply->body)));
     world->seen.replies++;
     world->last_status = reply->status;
+    edges_attends(request);
     CHECK(world, world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
     world->last_starved = says_out_of_memory(reply);
     if (world->last_starved && world->starved)
@@ -425,8 +426,8 @@ void oracle_check(struct world *world)
         if (request->key != MODEL_KEYLESS && !request->left)
             CHECK(world, ++waiters[request->key] <= config->idempotency.waiters_max);
     }
-    keyless_check(world);
     edges_check(world);
+    keyless_check(world);
     CHECK(world, calls <= config->limits.flights_max + world->taken_up);
     CHECK(world, calls <= config->upstreams[0].flights_max + world->taken_up);
 }
