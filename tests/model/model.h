@@ -151,17 +151,18 @@ struct world {
     bool last_starved; /* it spoke of memory */
     int memory_key;    /* its answers must not be at rest; MODEL_KEYLESS: none */
     bool store_full;
-    int64_t store_delay_ms;       /* the longest of a commit, and of the way back */
-    unsigned fault_percent;       /* of store operations that fail by chance */
-    unsigned provider_trouble;    /* percent of calls that go wrong */
-    bool calm;                    /* no faults any more, everything is quick */
-    bool starved;                 /* memory ran out: what it is for may be missing */
-    const char *fate;             /* of calls, by name; NULL: the dice's */
-    int64_t call_ms;              /* how long calls take; -1: the dice's */
-    bool prefer_async;            /* every post says so */
-    int sdk_retry_count;          /* who posts without a key is an SDK; -1: the dice's */
-    bool engine_runs;             /* whose code runs now, see world_set_engine */
-    void (*on_engine)(bool runs); /* told whenever that changes; NULL: nobody is */
+    int64_t store_delay_ms;              /* the longest of a commit, and of the way back */
+    unsigned fault_percent;              /* of store operations that fail by chance */
+    unsigned provider_trouble;           /* percent of calls that go wrong */
+    bool calm;                           /* no faults any more, everything is quick */
+    bool starved;                        /* memory ran out: what it is for may be missing */
+    const char *fate;                    /* of calls, by name; NULL: the dice's */
+    int64_t call_ms;                     /* how long calls take; -1: the dice's */
+    bool prefer_async;                   /* every post says so */
+    int sdk_retry_count;                 /* who posts without a key is an SDK; -1: the dice's */
+    bool engine_runs;                    /* whose code runs now, see world_set_engine */
+    void (*on_engine)(bool runs);        /* told whenever that changes; NULL: nobody is */
+    void (*on_end)(struct world *world); /* the process is about to end; likewise */
     struct told *told;
     size_t told_count;
     struct model_call *calls;

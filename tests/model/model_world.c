@@ -267,6 +267,8 @@ void world_start_process(struct world *world)
 static void end_process(struct world *world)
 {
     world->is_open = false;
+    if (world->on_end)
+        world->on_end(world);
     model_requests_end(world);
     bool engine_ran = world_set_engine(world, true);
     engine_close(world->engine);
