@@ -151,7 +151,9 @@ static enum rc publish(struct engine_flight *run)
     struct store_request request;
     const struct intake *intake = request_to_accept(run);
     const struct store_publication what = publication_of(run, intake, &request);
-    struct publishing *publishing = run->engine->store ? publishing_new(run) : NULL;
+    bool has_token = run->has_token || what.token;
+    struct publishing *publishing =
+        run->engine->store && has_token ? publishing_new(run) : NULL;
     if (!publishing)
         return E_NOMEM;
     publishing->accepts = intake != NULL;
