@@ -386,8 +386,11 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply)
     edges_attends(request);
     CHECK(world, world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
     world->last_starved = says_out_of_memory(reply);
-    if (world->last_starved && world->starved)
+    if (world->last_starved && world->starved) {
+        if (request->asks_for) /* a URL was to be told, perhaps: its flight may go on */
+            request->asks_for->attended_ms = INT64_MAX;
         return;
+    }
     CHECK(world, flight.n > 0);
     CHECK(world, reply->status == 204 ||
                      (blob_span(reply->body).n > 0 && header_of(reply, "content-type").n > 0));
