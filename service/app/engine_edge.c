@@ -45,11 +45,11 @@ static bool make_token(struct engine_flight *run)
     return true;
 }
 
-enum rc engine_own_key(struct engine_flight *run)
+enum rc engine_own_key(const struct flight_id *id, struct digest *ret)
 {
     const struct span parts[] = {SPAN("own-key-v1"),
-                                 {(const char *)run->id.bytes, sizeof run->id.bytes}};
-    return sha256_of(parts, COUNT_OF(parts), &run->intake->key);
+                                 {(const char *)id->bytes, sizeof id->bytes}};
+    return sha256_of(parts, COUNT_OF(parts), ret);
 }
 
 /* ---- publications */
@@ -185,9 +185,9 @@ static void on_registered(void *context, enum rc rc, enum claim_result result,
 /* A keyless flight gets a row, under a key that nobody can send. */
 static enum rc enter_in_store(struct engine_flight *run)
 {
-    const struct intake *intake = run->intake;
+    struct intake *intake = run->intake;
     struct store_request request;
-    enum rc rc = engine_own_key(run);
+    enum rc rc = engine_own_key(&run->id, &intake->key);
     if (rc != OK || !run->engine->store)
         return rc != OK ? rc : E_CLOSED;
     const struct store_claim claim = {

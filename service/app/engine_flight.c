@@ -191,7 +191,9 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     list_init(&run->kin_link);
     struct flight_params params = flight_params_of(engine, intake);
     flight_init(&run->flight, &params);
-    enum rc rc = params.keyed && params.own_key ? engine_own_key(run) : OK;
+    enum rc rc = OK;
+    if (params.keyed && params.own_key)
+        rc = engine_own_key(&run->id, &intake->key);
     if (rc == OK)
         rc = enter_tables(run);
     if (rc != OK) {

@@ -231,8 +231,8 @@ struct store_publication engine_edge_publication(struct engine_flight *run,
                                                  struct store_request *request);
 /* The claim published it. */
 void engine_edge_claimed(struct engine_flight *run);
-/* A key of its own, for a flight whose caller gave none.  E_NOMEM. */
-MUST_CHECK enum rc engine_own_key(struct engine_flight *run);
+/* The key of a flight whose caller gave none.  E_NOMEM. */
+MUST_CHECK enum rc engine_own_key(const struct flight_id *id, struct digest *ret);
 /* This flight goes away; what is on its way to the store must not find it. */
 void engine_edge_discard(struct engine_flight *run);
 /* Its flight goes on in the next process: say where its result will be.  False: the waiter cannot
