@@ -23,7 +23,6 @@ void engine_forget(struct engine_flight *run)
     engine_admission_leave(run);
     if (run->intake->keyed)
         (void)map_remove(&engine->keys, run->intake->key.bytes);
-    (void)map_remove(&engine->by_id, run->id.bytes);
     if (run->token.text[0])
         (void)map_remove(&engine->by_token, run->token_digest.bytes);
     run->is_over = true;

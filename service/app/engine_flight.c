@@ -16,6 +16,8 @@ void engine_flight_discard(struct engine_flight *run)
     timers_stop(timers(run), &run->pause);
     engine_forget(run);
     list_remove(&run->link);
+    if (map_get(&run->engine->by_id, run->id.bytes) == run)
+        (void)map_remove(&run->engine->by_id, run->id.bytes);
     engine_edge_discard(run);
     engine_kin_remove(run);
     attempt_outcome_done(&run->outcome);
@@ -193,7 +195,9 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     list_init(&run->kin_link);
     struct flight_params params = flight_params_of(engine, intake);
     flight_init(&run->flight, &params);
-    enum rc rc = params.keyed && params.own_key ? engine_own_key(run) : OK;
+    enum rc rc = OK;
+    if (params.keyed && params.own_key)
+        rc = engine_own_key(&run->id, &intake->key);
     if (rc == OK)
         rc = enter_tables(run);
     if (rc != OK) {

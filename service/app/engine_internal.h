@@ -49,7 +49,7 @@ struct engine {
     const struct log *log;
     char boot_id[BOOT_ID_TEXT_BYTES];
     struct map keys;        /* digest of a running key -> struct engine_flight */
-    struct map by_id;       /* flight id -> struct engine_flight that runs */
+    struct map by_id;       /* flight id -> struct engine_flight that runs or is in `ended` */
     struct map by_token;    /* digest of a result token -> likewise */
     struct list flights;    /* all that run */
     struct list ended;      /* those whose answer is not delivered yet */
@@ -93,7 +93,7 @@ struct engine_flight {
     /* Its result URL: see engine_edge.c. */
     struct publishing *publishing; /* NULL: no publication is on its way to the store */
     bool has_token;                /* `token` is in the store */
-    bool handed_out;               /* a client has its URL: it goes on without waiters */
+    bool handed_out; /* a client can find its result: it goes on without waiters */
     struct result_token token;
     struct digest token_digest;
     struct kin *kin; /* NULL: it cannot become an orphan */
@@ -256,8 +256,8 @@ struct store_publication engine_edge_publication(struct engine_flight *run,
                                                  struct store_request *request);
 /* The claim published it. */
 void engine_edge_claimed(struct engine_flight *run);
-/* A key of its own, for a flight whose caller gave none.  E_NOMEM. */
-MUST_CHECK enum rc engine_own_key(struct engine_flight *run);
+/* The key of a flight whose caller gave none.  E_NOMEM. */
+MUST_CHECK enum rc engine_own_key(const struct flight_id *id, struct digest *ret);
 /* This flight goes away; what is on its way to the store must not find it. */
 void engine_edge_discard(struct engine_flight *run);
 /* Its flight goes on in the next process: say where its result will be.  False: the waiter cannot
@@ -292,6 +292,9 @@ void engine_detach(struct waiter *waiter);
 /* The flight ended: reply to all waiters.  The flight is freed afterwards by its caller. */
 void engine_answer_waiters(struct engine_flight *run);
 
+/* The answer of this ended flight was written to this waiter: if it is kept until it is
+ * delivered, that is to be known. */
+void engine_telling(struct waiter *waiter, struct engine_flight *run);
 /* Reply with the answer of a flight that ended. */
 void engine_answer(struct waiter *waiter, struct engine_flight *run);
 

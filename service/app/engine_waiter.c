@@ -117,6 +117,15 @@ static enum http_error_retry retry_advice(const struct engine_flight *run)
     return stored && run->answer.error_code.p ? HTTP_ERROR_RETRY_NO : run->flight.verdict.retry;
 }
 
+void engine_telling(struct waiter *waiter, struct engine_flight *run)
+{
+    if (!engine_keeps(run) || waiter->left)
+        return;
+    engine_attended(run);
+    waiter->told = run;
+    run->telling++;
+}
+
 void engine_answer(struct waiter *waiter, struct engine_flight *run)
 {
     bool called = run->flight.attempts > 0;
@@ -143,10 +152,7 @@ void engine_answer(struct waiter *waiter, struct engine_flight *run)
     if (adoption_invites_retry(run->answer.status, reply.retry))
         engine_note_invitation(waiter);
     engine_tell(waiter, &reply);
-    if (!engine_keeps(run) || waiter->left)
-        return;
-    waiter->told = run;
-    run->telling++;
+    engine_telling(waiter, run);
 }
 
 void engine_answer_waiters(struct engine_flight *run)

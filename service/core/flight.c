@@ -182,6 +182,11 @@ enum flight_order flight_on_admitted(struct flight *flight)
         return leave_queue(flight, flight->verdict);
     if (is_to_be_claimed(flight))
         return enter(flight, FLIGHT_CLAIM);
+    if (flight->registering && !flight->counted_ahead) {
+        flight->next_waits = true;
+        return FLIGHT_WAIT;
+    }
+    flight->counted_ahead = false;
     bool counted = !uses_store(flight) || flight->call_in_hand;
     return enter(flight, counted ? FLIGHT_CALL : FLIGHT_COUNT);
 }
@@ -256,8 +261,10 @@ enum flight_order flight_on_count(struct flight *flight, enum rc rc)
         verdict.keep = KEEP_FAILURE;
         return conclude(flight, flight->stopping ? flight->verdict : verdict);
     }
-    if (rc != OK)
-        return conclude(flight, verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL));
+    if (rc != OK) {
+        struct verdict verdict = verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+        return conclude(flight, flight->stopping ? flight->verdict : verdict);
+    }
     flight->call_in_hand = true;
     if (must_end(flight))
         return conclude(flight, flight->verdict);
@@ -316,6 +323,7 @@ unsigned flight_register(struct flight *flight)
 {
     ASSERT(flight_can_register(flight));
     flight->registering = true;
+    flight->next_waits = false;
     flight->counted_ahead = is_between_calls(flight);
     return flight->attempts + flight->counted_ahead;
 }
@@ -325,10 +333,10 @@ enum flight_order flight_on_registered(struct flight *flight, enum rc rc)
     ASSERT(flight->registering);
     flight->registering = false;
     flight->params.keyed = flight->claimed = rc == OK;
+    flight->call_in_hand = rc == OK && flight->counted_ahead;
     if (flight->state == FLIGHT_COMMITTING)
         return conclude(flight, flight->verdict);
-    flight->call_in_hand = rc == OK && flight->counted_ahead && is_between_calls(flight);
-    return FLIGHT_WAIT;
+    return flight->next_waits ? flight_on_admitted(flight) : FLIGHT_WAIT;
 }
 
 enum flight_order flight_stop(struct flight *flight, enum http_error why, const char *detail)

@@ -34,7 +34,9 @@
  * | NEW        | nothing was done; or an earlier process claimed it  | start, resume            |
  * | LOOKING_UP | the store is asked for the key; joins are possible  | on_lookup                |
  * | QUEUED     | admission is asked for a slot, or between two calls | on_admitted, refuse,     |
- * |            | for a place at the brake; joins are possible        | on_deadline, stop        |
+ * |            | for a place at the brake; joins are possible.  It   | on_deadline, stop,       |
+ * |            | lasts as long as a registration that does not count | on_registered            |
+ * |            | the next call                                       |                          |
  * | CLAIMING   | claim and first counted call are being made durable | on_claim                 |
  * | CALLING    | a call runs; keyed: it is counted                   | on_call_end, on_deadline |
  * | PAUSING    | back-off; keyed: a free call may be in hand         | on_pause_end, stop       |
@@ -122,6 +124,7 @@ struct flight {
     bool late;              /* the deadline passed while no call ran: none starts any more */
     bool registering;       /* see flight_register; a verdict waits for its end */
     bool counted_ahead;     /* ... which counts the next call, too */
+    bool next_waits;        /* ... and the call after that waits for it */
     bool fallback_open;     /* set before on_call_end: the fallback would take the next call */
     bool elsewhere;         /* of the last FLIGHT_PAUSE: the next call goes to the fallback */
     int64_t pause_ms;       /* likewise */
@@ -165,7 +168,8 @@ bool flight_can_register(const struct flight *flight);
 /* A keyless flight is being given a key of its own, so that its outcome outlives its waiters;
  * returns how many calls that has to count.  Until flight_on_registered a verdict waits. */
 unsigned flight_register(struct flight *flight);
-/* OK: it is keyed from now on.  Else it goes on as it was. */
+/* OK: it is keyed from now on.  Else it goes on as it was.  FLIGHT_WAIT, or what follows now if
+ * the flight waited for this. */
 enum flight_order flight_on_registered(struct flight *flight, enum rc rc);
 /* Give it up now, for a reason of ours (draining is over, nobody may collect a keyless answer).
  * FLIGHT_ABORT: end the running call, then call flight_on_stopped. */
