@@ -99,7 +99,7 @@ class Peer:
 
 
 def call_of(body, path=CHAT):
-    return scripted.Call(path, body, {}).write()
+    return scripted.Call(path, {**body, "stream_options": {"include_usage": True}}, {}).write()
 
 
 def right_events(body, path=CHAT):

@@ -148,7 +148,8 @@ NO_ANSWERS = {
     "zeros": (b"\0" * 4096, CALLS_OF_THE_MALFORMED),
     "an alert of TLS": (b"\x15\x03\x03\x00\x02\x02\x28", CALLS_OF_THE_MALFORMED),
     "a status of no digits": (b"HTTP/1.1 OK\r\n\r\n", CALLS_OF_THE_MALFORMED),
-    "a preface of HTTP/2": (b"HTTP/2 200\r\n\r\n", CALLS_OF_THE_MALFORMED),
+    "a head of HTTP/2": (b"HTTP/2 200\r\n\r\n", CALLS_MAX),
+    "a header that is none": (with_head(b"no colon") + PLAIN_EVENTS, CALLS_OF_THE_MALFORMED),
     "gzip": (with_head(b"Content-Encoding: gzip") + gzip.compress(PLAIN_EVENTS), CALLS_OF_THE_MALFORMED),
     "an unknown encoding": (with_head(b"Content-Encoding: br") + b"\x8b\x00\x80a\x03", CALLS_OF_THE_MALFORMED),
     "two encodings": (with_head(b"Content-Encoding: identity", b"content-encoding: gzip")
@@ -201,7 +202,7 @@ ODD_ANSWERS = {
     "after interim answers": [b"HTTP/1.1 100 Continue\r\n\r\n" * 3, EARLY_HINTS, CLOSED, EVENTS],
     "with 300 headers": [STREAM_HEAD, b"".join(b"X-%d: x\r\n" % n for n in range(300)), b"\r\n", EVENTS],
     "with a continued header": [STREAM_HEAD, b"X-Fold: a\r\n b\r\n\tc\r\n", b"\r\n", EVENTS],
-    "with headers that are none": [STREAM_HEAD, b"no colon\r\n: no name\r\nX-\xff: \xfe\r\n\r\n", EVENTS],
+    "with odd headers": [STREAM_HEAD, b": no name\r\nX-\xff: \xfe\r\n\r\n", EVENTS],
     "with bare line feeds": [CLOSED.replace(b"\r\n", b"\n"), EVENTS],
     "without a reason": [b"HTTP/1.1 200\r\n\r\n", EVENTS],
     "of HTTP/1.0": [b"HTTP/1.0 200 OK\r\n\r\n", EVENTS],
@@ -229,15 +230,21 @@ def test_bytes_without_end_after_the_answer_do_no_harm(victim):
 def test_the_next_flight_gets_nothing_of_what_follows_an_answer(victim, enemy):
     """The connection is kept, and a second answer lies in it before anyone has asked."""
     forged = right_events({"model": "forged", "messages": []})
+    lies_there = threading.Semaphore(0)
 
     def script(peer, request):
         answer_rightly(peer, request)
+        threading.Event().wait(0.01)  # else libcurl may drop it together with the end of the first
         peer.send(CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(forged), forged))
+        lies_there.release()
         return True
     for _ in range(20):
         body = question(CHAT, unique("next"))
         enemy.script(body["model"], script)
         assert_answer(victim.post(CHAT, body), json.dumps(right_answer(body)).encode())
+        assert enemy.hits(body["model"]) == 1
+        assert lies_there.acquire(timeout=20)
+        victim.service.settle()
 
 
 def test_invalid_utf_8_becomes_replacement_characters(victim, enemy):
@@ -563,9 +570,9 @@ class Authority:
 
     def context(self, name, start="20240101000000Z", end="20990101000000Z"):
         """A server's TLS with a certificate for this name and time."""
-        stem = unique("c")
+        stem = unique("certificate")
         openssl(self.directory, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
-                stem + ".key", "-out", stem + ".csr", "-subj", "/CN=x", "-addext", f"subjectAltName={name}")
+                stem + ".key", "-out", stem + ".csr", "-subj", "/CN=" + stem, "-addext", f"subjectAltName={name}")
         openssl(self.directory, "ca", "-batch", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key", "-in",
                 stem + ".csr", "-out", stem + ".pem", "-startdate", start, "-enddate", end)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
