@@ -602,6 +602,36 @@ def test_a_certificate_that_is_right_is_taken(against, authority):
         assert_answer(reply, json.dumps(right_answer(body)).encode())
 
 
+def test_the_next_flight_gets_nothing_of_what_tls_has_decrypted(against, authority):
+    """Bytes behind a counted body, in the record of its last ones."""
+    forged = right_events({"model": "forged", "messages": []})
+
+    def counted(events):
+        return STREAM_HEAD + b"Content-Length: %d\r\n\r\n" % len(events) + events
+
+    def script(peer, request):
+        answer = counted(right_events(request.json))
+        peer.send(answer[:-50])
+        threading.Event().wait(0.01)
+        peer.send(answer[-50:] + counted(forged))
+        return True
+    with Enemy(authority.context("IP:127.0.0.1")) as enemy:
+        victim = against(enemy, over(enemy, authority))
+        for _ in range(5):
+            body = question(CHAT, unique("next"))
+            enemy.script(body["model"], script)
+            assert_answer(victim.post(CHAT, body), json.dumps(right_answer(body)).encode())
+
+
+def test_a_connection_with_tls_is_used_again(against, authority):
+    with Enemy(authority.context("IP:127.0.0.1")) as enemy:
+        victim = against(enemy, over(enemy, authority))
+        for _ in range(5):
+            assert_answer(victim.post(CHAT, question(CHAT, unique("again"))))
+            victim.service.settle()
+        assert enemy.accepted == 1
+
+
 CERTIFICATES = {
     "of another name": lambda authority, _: authority.context("DNS:other.example"),
     "that has expired": lambda authority, _: authority.context("IP:127.0.0.1", end="20240102000000Z"),
