@@ -107,8 +107,7 @@ static void spare_next_request(struct call *call)
     const char *url = call->transfer->url, *proxy = call->transfer->proxy;
     curl_off_t body_bytes = -1;
     (void)curl_easy_getinfo(call->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &body_bytes);
-    if (body_bytes >= 0 &&
-        (!strncasecmp(url, "https:", 6) || !strncasecmp(proxy, "https:", 6)))
+    if (body_bytes >= 0 && (!strncasecmp(url, "https:", 6) || !strncasecmp(proxy, "https:", 6)))
         (void)curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L); /* cannot fail */
 }
 

@@ -653,7 +653,8 @@ def test_a_certificate_that_is_not_right_ends_it_at_once(against, authority, str
 
 def test_tls_on_a_plain_port_and_plain_http_on_a_tls_port_are_told(against, authority):
     with Enemy() as plain, Enemy(authority.context("IP:127.0.0.1")) as secure:
-        reply = against(plain, over(plain, authority)).post(CHAT, question(CHAT, "nobody"))
+        overrides = merged(over(plain, authority), {"upstreams": {"chat": {"connect_timeout_s": 0.5}}})
+        reply = against(plain, overrides).post(CHAT, question(CHAT, "nobody"))
         assert_error(reply, CHAT, *UNREACHABLE, retry=False)
         reply = against(secure, over(secure, authority, "http")).post(CHAT, question(CHAT, "nobody"))
         assert_error(reply, CHAT, *INCOMPLETE, retry=False)
