@@ -69,14 +69,29 @@ INSERT INTO meta (name, value) VALUES ('salt', :salt) ON CONFLICT (name) DO NOTH
 SELECT value FROM meta WHERE name = 'salt';
 
 -- name: interrupt_flights
+-- Whatever runs, but for accepted requests that still have their key.
 UPDATE flights
 SET state = 'interrupted', ended_ms = :now_ms, status = 503, error_code = 'interrupted',
     forget_ms = :forget_ms
-WHERE forget_ms IS NULL;
+WHERE forget_ms IS NULL
+  AND NOT EXISTS (SELECT 1 FROM requests AS r JOIN keys AS k ON k.flight = r.flight
+                  WHERE r.flight = flights.flight AND k.key = flights.key
+                    AND k.forget_ms IS NULL);
 
 -- name: interrupt_keys
+-- After interrupt_flights: the keys of all flights but those that still run.
 UPDATE keys SET state = 'released', ended_ms = :now_ms, forget_ms = :forget_ms
-WHERE forget_ms IS NULL;
+WHERE forget_ms IS NULL
+  AND NOT EXISTS (SELECT 1 FROM requests AS r JOIN flights AS f ON f.flight = r.flight
+                  WHERE r.flight = keys.flight AND f.key = keys.key AND f.forget_ms IS NULL);
+
+-- name: forget_requests
+-- What no running flight accounts for cannot come from our own hand; it is not kept.
+DELETE FROM requests
+WHERE flight NOT IN (SELECT flight FROM flights WHERE forget_ms IS NULL);
+
+-- name: accepted_count
+SELECT count(*) FROM requests;
 
 -- name: key_get
 -- A key as it is now, with the answer of its last flight.  A body is only found where it may
@@ -91,23 +106,56 @@ WHERE k.key = :key AND (k.forget_ms IS NULL OR k.forget_ms > :now_ms);
 
 -- name: key_claim
 -- One statement decides and claims.  No row comes back: somebody else has the key, or it is
--- used up.  A life that is over (first line of WHERE) starts again at one paid call.
+-- used up.  A life that is over (first line of WHERE) starts again with this claim's paid calls.
 INSERT INTO keys (key, fingerprint, members, state, flight, paid_calls, created_ms)
-VALUES (:key, :fingerprint, :members, 'running', :flight, 1, :now_ms)
+VALUES (:key, :fingerprint, :members, 'running', :flight, :paid_calls, :now_ms)
 ON CONFLICT (key) DO UPDATE
 SET fingerprint = excluded.fingerprint, members = excluded.members,
     state = 'running', flight = excluded.flight,
-    paid_calls = iif(forget_ms <= :now_ms, 1, paid_calls + 1),
+    paid_calls = iif(forget_ms <= :now_ms, 0, paid_calls) + excluded.paid_calls,
     created_ms = iif(forget_ms <= :now_ms, :now_ms, created_ms),
     ended_ms = NULL, answer_until_ms = NULL, forget_ms = NULL
 WHERE forget_ms <= :now_ms
    OR (state = 'released' OR (state = 'failed' AND answer_until_ms <= :now_ms))
-      AND fingerprint = excluded.fingerprint AND paid_calls < :paid_calls_max
+      AND fingerprint = excluded.fingerprint
+      AND paid_calls + excluded.paid_calls <= :paid_calls_max
 RETURNING paid_calls, created_ms;
 
 -- name: flight_start
 INSERT INTO flights (flight, key, scope, route, state, started_ms)
 VALUES (:flight, :key, :scope, :route, 'running', :now_ms);
+
+-- name: flight_runs
+SELECT count(*) FROM flights WHERE flight = :flight AND state = 'running';
+
+-- name: token_add
+-- Nothing changes when it opens another flight's result.
+INSERT INTO tokens (token, flight) VALUES (:token, :flight)
+ON CONFLICT (token) DO UPDATE SET flight = excluded.flight WHERE flight = excluded.flight;
+
+-- name: request_add
+-- A flight is accepted once; what came first is what runs.
+INSERT INTO requests (flight, deadline_ms, client, query, headers, sha256, body)
+VALUES (:flight, :deadline_ms, :client, :query, :headers, :sha256, :body)
+ON CONFLICT (flight) DO NOTHING;
+
+-- name: flight_get
+-- By its id, or by a result token.
+SELECT f.flight, f.state, f.key, f.scope, f.route, f.started_ms, f.ended_ms,
+       f.status, f.content_type, f.request_id, f.error_code, f.body, b.sha256, b.bytes
+FROM flights AS f
+LEFT JOIN bodies AS b ON b.body = f.body
+WHERE f.flight = coalesce(:flight, (SELECT flight FROM tokens WHERE token = :token))
+  AND (f.forget_ms IS NULL OR f.forget_ms > :now_ms);
+
+-- name: accepted_next
+SELECT f.flight, f.key, f.scope, k.fingerprint, f.route, k.paid_calls, f.started_ms,
+       r.deadline_ms, r.client, r.query, r.headers, r.sha256, r.body
+FROM requests AS r
+JOIN flights AS f ON f.flight = r.flight AND f.forget_ms IS NULL
+JOIN keys AS k ON k.key = f.key AND k.flight = f.flight AND k.forget_ms IS NULL
+WHERE r.flight > :after
+ORDER BY r.flight LIMIT 1;
 
 -- name: key_count
 UPDATE keys SET paid_calls = paid_calls + 1
@@ -176,6 +224,13 @@ DELETE FROM keys WHERE key = :key AND state <> 'running';
 
 -- name: task_purge_flights
 DELETE FROM flights WHERE key = :key AND state <> 'running';
+
+-- name: task_purge_keyless
+-- Flights that were kept longer than their keys, whose digests lie in this range.
+DELETE FROM flights
+WHERE key > :after AND key >= :first AND key <= :last AND state <> 'running'
+  AND NOT EXISTS (SELECT 1 FROM keys WHERE keys.key = flights.key)
+  AND scope = coalesce(:scope, scope) AND started_ms < :created_before_ms;
 
 -- name: erase
 -- Deleted content is overwritten, wherever it stood.

@@ -29,10 +29,15 @@ bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal)
         *ret_refusal = HTTP_ERROR_OVERLOADED;
         return false;
     }
-    engine->admitted++;
-    memory->flights++;
-    run->admitted = true;
+    engine_admit(run);
     return true;
+}
+
+void engine_admit(struct engine_flight *run)
+{
+    run->engine->admitted++;
+    engine_upstream_memory(run->engine, run->intake->upstream)->flights++;
+    run->admitted = true;
 }
 
 void engine_forget(struct engine_flight *run)
@@ -46,6 +51,9 @@ void engine_forget(struct engine_flight *run)
     }
     if (run->intake->keyed)
         (void)map_remove(&engine->keys, run->intake->key.bytes);
+    (void)map_remove(&engine->by_id, run->id.bytes);
+    if (run->token.text[0])
+        (void)map_remove(&engine->by_token, run->token_digest.bytes);
     run->is_over = true;
     list_remove(&run->link);
     list_append(&engine->ended, &run->link);
@@ -74,6 +82,8 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     uint64_t boot = clock_dice();
     (void)snprintf(engine->boot_id, sizeof engine->boot_id, "%016" PRIx64, boot);
     map_init(&engine->keys, SHA256_BYTES);
+    map_init(&engine->by_id, FLIGHT_ID_BYTES);
+    map_init(&engine->by_token, SHA256_BYTES);
     map_init(&engine->kin, KIN_ID_BYTES);
     list_init(&engine->flights);
     list_init(&engine->ended);
@@ -94,6 +104,8 @@ void engine_free(struct engine *engine)
     engine_unstored_done(engine);
     answers_done(&engine->answers);
     map_done(&engine->keys);
+    map_done(&engine->by_id);
+    map_done(&engine->by_token);
     config_free(engine->config);
     free(engine->upstreams);
     free(engine);

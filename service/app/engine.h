@@ -34,6 +34,10 @@ MUST_CHECK enum rc engine_new(const struct engine_params *params, struct engine 
 void engine_free(struct engine *engine);
 OWNED_DEFINE(engine)
 
+/* Take up the requests that an earlier process accepted, before a front is opened; done when
+ * engine_is_recovering is false.  E_NOMEM. */
+MUST_CHECK enum rc engine_recover(struct engine *engine);
+bool engine_is_recovering(const struct engine *engine);
 /* What a front for clients calls. */
 struct http_handler engine_handler(struct engine *engine);
 /* From now on nothing new is claimed; joins, replays and running flights go on. */
@@ -57,6 +61,8 @@ struct engine_counts {
     uint64_t answers_dropped;       /* from memory, before their time */
     uint64_t maybe_billed_in_vain;  /* calls that may have been billed and gave no answer */
     uint64_t input_tokens, output_tokens;
+    uint64_t conflicts, redirects, accepted, heartbeats; /* holds that ended so */
+    uint64_t results, cancelled, resumed; /* told at result URLs; cancelled and taken up */
 };
 
 struct engine_state {

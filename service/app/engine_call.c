@@ -64,8 +64,10 @@ static void on_output(void *context)
 {
     struct engine_flight *run = context;
     flight_on_output(&run->flight);
+    run->had_output = true;
     intake_keep_splice(run->intake);
     engine_weigh(run);
+    engine_edge_on_output(run);
 }
 
 static void count_call(struct engine_flight *run)

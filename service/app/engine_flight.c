@@ -16,6 +16,7 @@ void engine_flight_discard(struct engine_flight *run)
     timers_stop(timers(run), &run->pause);
     engine_forget(run);
     list_remove(&run->link);
+    engine_edge_discard(run);
     engine_kin_remove(run);
     attempt_outcome_done(&run->outcome);
     blob_free(run->answer.body);
@@ -30,7 +31,7 @@ static void ended(struct engine_flight *run)
     if (run->flight.verdict.body == VERDICT_STORED)
         run->source = SOURCE_REPLAYED;
     else if (run->intake->keyed && run->flight.attempts > 0) {
-        bool unstored = run->flight.unstored && run->flight.verdict.keep != KEEP_NOTHING;
+        bool unstored = run->flight.unstored && verdict_keeps(&run->flight.verdict);
         run->source = unstored ? SOURCE_UNSTORED : SOURCE_EXECUTED;
     }
     engine_answer_waiters(run);
@@ -127,15 +128,17 @@ static void on_deadline(struct timer *timer)
 static struct flight_params flight_params_of(const struct engine *engine,
                                              const struct intake *intake)
 {
+    bool accepts = intake->edge.accepts;
     const struct config_upstream *upstream = intake->upstream;
     int64_t now = event_loop_now_ms(engine->loop);
     int64_t deadline_ms = now + intake->wait_ms;
     int64_t ceiling_ms = now + intake->config->limits.flight_max_ms;
     return (struct flight_params){
-        .keyed = intake->keyed,
+        .keyed = intake->keyed || accepts,
+        .own_key = !intake->keyed,
         .key_is_ours = upstream->api_key.p != NULL,
         .store_optional = intake->config->idempotency.on_store_error == ON_STORE_ERROR_MEMORY,
-        .may_outlive = intake->keyed || intake->adoptable,
+        .may_outlive = intake->keyed || intake->adoptable || accepts,
         .retry = {.attempts_max = upstream->attempts_max,
                   .backoff_base_ms = upstream->backoff_base_ms,
                   .backoff_max_ms = upstream->backoff_max_ms},
@@ -151,10 +154,13 @@ static enum rc enter_tables(struct engine_flight *run)
     enum rc rc = timers_start(timers(run), &run->deadline, run->flight.params.deadline_ms);
     if (rc == OK)
         rc = engine_kin_add(run);
+    if (rc == OK)
+        rc = map_put(&engine->by_id, run->id.bytes, run);
     if (rc == OK && run->intake->keyed)
         rc = map_put(&engine->keys, run->intake->key.bytes, run);
     if (rc != OK) {
         timers_stop(timers(run), &run->deadline);
+        (void)map_remove(&engine->by_id, run->id.bytes);
         engine_kin_remove(run);
         return rc;
     }
@@ -183,7 +189,9 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     list_init(&run->kin_link);
     struct flight_params params = flight_params_of(engine, intake);
     flight_init(&run->flight, &params);
-    enum rc rc = enter_tables(run);
+    enum rc rc = params.keyed && params.own_key ? engine_own_key(run) : OK;
+    if (rc == OK)
+        rc = enter_tables(run);
     if (rc != OK) {
         free(run);
         return rc;
@@ -193,10 +201,17 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     return OK;
 }
 
+void engine_flight_rename(struct engine_flight *run, struct flight_id id)
+{
+    (void)map_remove(&run->engine->by_id, run->id.bytes);
+    run->id = id;
+    flight_id_text(id, run->id_text);
+}
+
 void engine_flight_start(struct engine_flight *run)
 {
     enum http_error refusal;
-    if (!run->intake->keyed && !engine_admits(run, &refusal))
+    if (!run->flight.params.keyed && !engine_admits(run, &refusal))
         engine_flight_perform(run, flight_refuse(&run->flight, refusal, NULL));
     else
         engine_flight_perform(run, flight_start(&run->flight));

@@ -8,7 +8,10 @@
 #include "app/reply.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "core/credential.h"
+#include "core/edge.h"
 #include "core/flight.h"
+#include "core/result_url.h"
 
 enum { BOOT_ID_TEXT_BYTES = 17 };
 
@@ -43,6 +46,9 @@ struct engine {
     const struct log *log;
     char boot_id[BOOT_ID_TEXT_BYTES];
     struct map keys;        /* digest of a running key -> struct engine_flight */
+    struct map by_id;       /* flight id -> struct engine_flight that runs */
+    struct map by_token;    /* digest of a result token -> likewise */
+    bool recovering;        /* accepted requests of an earlier process are being taken up */
     struct list flights;    /* all that run */
     struct list ended;      /* those whose answer is not delivered yet */
     struct map kin;         /* struct kin_id -> struct kin */
@@ -76,6 +82,13 @@ struct engine_flight {
     bool delivered;       /* to one waiter at least */
     bool is_orphan;
     bool admitted;   /* counted in upstream_memory.flights */
+    bool had_output; /* in any call */
+    /* Its result URL: see engine_edge.c. */
+    struct publishing *publishing; /* NULL: no publication is on its way to the store */
+    bool has_token;                /* in the store */
+    bool handed_out;               /* a client has its URL: it goes on without waiters */
+    struct result_token token;
+    struct digest token_digest;
     struct kin *kin; /* NULL: it cannot become an orphan */
     struct list kin_link;
     struct timer orphan;       /* runs while it is one that will be given up */
@@ -106,6 +119,19 @@ struct waiter {
     struct timer deadline;
     int64_t deadline_ms;
     bool started_flight;
+    /* What happens when its flight takes long: see engine_edge.c. */
+    struct edge_plan edge;
+    struct timer hold;  /* until the hold is over; then, while beating, until the next beat */
+    int64_t arrival_ms; /* the hold begins */
+    bool due;           /* the hold is over, but its flight must be published first */
+    bool beating;       /* the reply has begun */
+    /* GET and DELETE of a result: see engine_result.c. */
+    bool is_result, cancels;
+    bool shows_credential, has_credential; /* has: a known one, of `scope` */
+    struct digest scope;
+    struct result_ref ref;
+    unsigned hop;               /* of a redirect chain, 0: none */
+    struct result_query *query; /* NULL: the store is not being asked */
     /* For the log line at the end. */
     char id_text[FLIGHT_ID_TEXT_BYTES];
     struct flight_id id;
@@ -126,6 +152,8 @@ MUST_CHECK enum rc engine_flight_new(struct engine *engine, struct intake *intak
                                      struct flight_id id, struct engine_flight **ret);
 /* Free a flight that was not started or is over. */
 void engine_flight_discard(struct engine_flight *run);
+/* Its id, for GET and DELETE of its result, changes to that of the flight it repeats. */
+void engine_flight_rename(struct engine_flight *run, struct flight_id id);
 /* The first order; replies may come from inside. */
 void engine_flight_start(struct engine_flight *run);
 /* Carry out an order and those that follow at once.  The flight may be gone afterwards. */
@@ -184,12 +212,51 @@ const char *engine_explain_reuse(struct intake *intake, struct span first_member
 /* Builds run->answer from the verdict.  Out of memory leaves its body NULL. */
 void engine_build_answer(struct engine_flight *run);
 
+/* Until when the outcome of a flight that ends now is kept for result URLs. */
+int64_t engine_keep_until_ms(const struct engine_flight *run, int64_t now_ms);
+
+/* ---- engine_edge.c: long answers through short edges */
+
+/* A waiter's hold begins; its plan is set.  E_NOMEM. */
+MUST_CHECK enum rc engine_edge_begin(struct waiter *waiter);
+/* It waits no more. */
+void engine_edge_end(struct waiter *waiter);
+/* What is published of this flight has changed, or could not be: waiters whose hold is over get
+ * what they are due, or go on waiting. */
+void engine_edge_continue(struct engine_flight *run, enum rc rc);
+/* The first output came: heartbeats may begin. */
+void engine_edge_on_output(struct engine_flight *run);
+/* What the claim of this flight publishes; `request` is room for it. */
+struct store_publication engine_edge_publication(struct engine_flight *run,
+                                                 struct store_request *request);
+/* The claim published it. */
+void engine_edge_claimed(struct engine_flight *run);
+/* A key of its own, for a flight whose caller gave none.  E_NOMEM. */
+MUST_CHECK enum rc engine_own_key(struct engine_flight *run);
+/* This flight goes away; what is on its way to the store must not find it. */
+void engine_edge_discard(struct engine_flight *run);
+/* Its flight goes on in the next process: say where its result will be.  False: the waiter cannot
+ * be told that. */
+bool engine_edge_hand_over(struct waiter *waiter);
+
+/* ---- engine_result.c: GET and DELETE /requests/... */
+
+void engine_result(struct waiter *waiter);
+/* The flight that this waiter wants cancelled ended. */
+void engine_answer_cancel(struct waiter *waiter, const struct engine_flight *run);
+/* The request is over. */
+void engine_result_end(struct waiter *waiter);
+
 /* ---- engine_waiter.c: how requests wait and get their replies */
 
 /* Reply with an error of ours; `detail` NULL: the error's own text. */
 void engine_refuse(struct waiter *waiter, enum http_error error, const char *detail);
 void engine_refuse_method(struct waiter *waiter, enum http_error error, const char *detail,
                           struct span allow);
+/* `status` 0: the error's own. */
+void engine_refuse_as(struct waiter *waiter, enum http_error error, unsigned status);
+/* Send this reply, or end with it the one that has begun. */
+void engine_tell(struct waiter *waiter, const struct reply *reply);
 /* Wait for a flight, at most wait_ms.  E_NOMEM. */
 MUST_CHECK enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run,
                                    int64_t wait_ms);
@@ -226,6 +293,11 @@ bool engine_keeps(const struct engine_flight *run);
  * not: it goes on being told, becomes an orphan, or is freed. */
 void engine_settle(struct engine_flight *run);
 
+/* ---- engine_request.c */
+
+struct intake_context engine_intake_context(const struct engine *engine,
+                                            const struct http_request *request);
+
 /* ---- engine.c: tables */
 
 static inline int64_t engine_now_ms(const struct engine *engine)
@@ -235,6 +307,8 @@ static inline int64_t engine_now_ms(const struct engine *engine)
 /* Whether this flight may run now, and then it counts as running until engine_forget; else the
  * error to refuse it with. */
 bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal);
+/* It runs in any case. */
+void engine_admit(struct engine_flight *run);
 /* The flight is over: out of the tables of what runs.  Twice is fine. */
 void engine_forget(struct engine_flight *run);
 struct upstream_memory *engine_upstream_memory(struct engine *engine,

@@ -129,9 +129,9 @@ void engine_keep_answer(struct engine_flight *run)
     };
     int64_t due_ms = engine_now_ms(run->engine) + engine_answer_ttl_ms(run);
     bool kept = run->flight.verdict.body != VERDICT_STORED &&
-                run->flight.verdict.keep != KEEP_NOTHING && run->answer.body;
+                verdict_keeps(&run->flight.verdict) && run->answer.body;
     bool missing = run->flight.unstored || stays_in_memory(run);
-    if (!intake->keyed || !kept || !missing ||
+    if (!run->flight.params.keyed || !kept || !missing ||
         answers_put(&run->engine->answers, &what, due_ms) != OK)
         return;
     if (!run->flight.without_store && !stays_in_memory(run))

@@ -18,7 +18,7 @@ struct kin_id engine_kin_id(const struct intake *intake)
 {
     struct kin_id id;
     memcpy(id.bytes, intake->fingerprint.bytes, SHA256_BYTES);
-    memcpy(id.bytes + SHA256_BYTES, intake->scope.bytes, SHA256_BYTES);
+    memcpy(id.bytes + SHA256_BYTES, intake->caller.scope.bytes, SHA256_BYTES);
     return id;
 }
 
@@ -148,19 +148,20 @@ void engine_attended(struct engine_flight *run)
 void engine_unattended(struct engine_flight *run)
 {
     const struct intake *intake = run->intake;
-    bool goes_on = intake->route->on_disconnect == ON_DISCONNECT_CONTINUE;
+    bool durable = run->flight.params.keyed || run->flight.registering;
+    bool goes_on = durable || intake->route->on_disconnect == ON_DISCONNECT_CONTINUE;
     if (intake->keyed || run->attending > 0 || run->is_orphan)
         return;
     if (!run->kin && goes_on)
         return;
     int64_t grace_ms = goes_on ? -1 : intake->config->idempotency.orphan_grace_ms;
-    if (!run->kin || become_orphan(run, grace_ms) != OK)
+    if ((!run->kin || become_orphan(run, grace_ms) != OK) && !goes_on)
         engine_flight_stop(run, HTTP_ERROR_CANCELLED);
 }
 
 bool engine_keeps(const struct engine_flight *run)
 {
-    return run->kin && run->answer.body && run->flight.verdict.keep != KEEP_NOTHING;
+    return run->kin && run->answer.body && verdict_keeps(&run->flight.verdict);
 }
 
 void engine_settle(struct engine_flight *run)

@@ -10,6 +10,7 @@ static void start_flight(struct waiter *waiter)
 {
     struct engine_flight *run;
     int64_t wait_ms = waiter->intake->wait_ms;
+    waiter->edge = waiter->intake->edge;
     if (engine_flight_new(waiter->engine, waiter->intake, waiter->id, &run) != OK) {
         engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
         return;
@@ -32,14 +33,14 @@ static bool knows_stream_options(const void *memory, const struct config_upstrea
     return engine_now_ms(engine) >= engine->upstreams[i].usage_refused_until_ms;
 }
 
-static struct intake_context intake_context(const struct engine *engine,
+struct intake_context engine_intake_context(const struct engine *engine,
                                             const struct http_request *request)
 {
     return (struct intake_context){
         .config = engine->config,
         .salt = {(const char *)engine->store->salt, sizeof engine->store->salt},
         .boot_id = span_of(engine->boot_id),
-        .unix_listener = http_request_is_unix(request),
+        .unix_listener = request && http_request_is_unix(request),
         .knows_stream_options = knows_stream_options,
         .memory = engine,
     };
@@ -65,7 +66,10 @@ static struct waiter *waiter_new(struct engine *engine, struct http_request *req
     enum api api;
     waiter->engine = engine;
     waiter->request = request;
-    waiter->route = api_from_route(head->path, &api) ? api_route(api) : "other";
+    waiter->is_result = result_url_is_one(head->path);
+    waiter->route = api_from_route(head->path, &api) ? api_route(api)
+                    : waiter->is_result              ? "/requests"
+                                                     : "other";
     waiter->shape = api_from_route(head->path, &api) ? api_error_shape(api) : SHAPE_PROBLEM;
     waiter->first_event_ms = waiter->generation_ms = -1;
     list_init(&waiter->link);
@@ -95,7 +99,9 @@ static void on_head(void *context, struct http_request *request)
     }
     if (probes_reply(request, engine_is_ready(engine), waiter->id_text, &waiter->status))
         return;
-    struct intake_context intake = intake_context(engine, request);
+    if (waiter->is_result)
+        return; /* a body is tolerated, and dropped */
+    struct intake_context intake = engine_intake_context(engine, request);
     struct intake_refusal refusal = {0};
     waiter->intake = intake_new(&intake);
     enum rc rc = waiter->intake ? intake_head(waiter->intake, &intake,
@@ -127,7 +133,12 @@ static void on_request(void *context, struct http_request *request)
 {
     struct engine *engine = context;
     struct waiter *waiter = http_request_tag(request);
-    struct intake_context intake = intake_context(engine, request);
+    if (waiter->is_result) {
+        http_request_drop_body(request);
+        engine_result(waiter);
+        return;
+    }
+    struct intake_context intake = engine_intake_context(engine, request);
     struct intake_refusal refusal = {0};
     enum rc rc = intake_body(waiter->intake, &intake, http_request_head(request),
                              http_request_body(request), &refusal);
@@ -135,8 +146,8 @@ static void on_request(void *context, struct http_request *request)
         refuse_intake(waiter, rc, &refusal);
         return;
     }
-    if (waiter->intake->client)
-        waiter->client = waiter->intake->client->name;
+    if (waiter->intake->caller.client)
+        waiter->client = waiter->intake->caller.client->name;
     waiter->model = arena_copy(http_request_arena(request), waiter->intake->model);
     http_request_drop_body(request);
     find_flight(waiter);
@@ -228,6 +239,7 @@ static void on_end(void *context, struct http_request *request, bool delivered)
         return;
     struct engine_flight *run = waiter->flight, *told = waiter->told;
     engine_detach(waiter);
+    engine_result_end(waiter);
     intake_free(waiter->intake);
     waiter->intake = NULL;
     unsigned digit = (unsigned)waiter->status / 100;

@@ -58,8 +58,7 @@ static bool keep_record(struct engine_flight *run, const struct key_record *reco
         return false;
     answer->status = stored->status;
     answer->body = blob_ref(stored->body);
-    run->id = record->flight;
-    flight_id_text(run->id, run->id_text);
+    engine_flight_rename(run, record->flight);
     return true;
 }
 
@@ -133,7 +132,13 @@ static void on_claim(void *context, enum rc rc, enum claim_result result,
             key = judge(run, rc, record);
             break;
         }
-    engine_flight_perform(run, flight_on_claim(&run->flight, key));
+    bool claimed = key == FLIGHT_KEY_FREE;
+    if (claimed)
+        engine_edge_claimed(run);
+    enum flight_order order = flight_on_claim(&run->flight, key);
+    if (order == FLIGHT_CALL)
+        engine_edge_continue(run, claimed ? OK : E_IO);
+    engine_flight_perform(run, order);
 }
 
 enum flight_order engine_store_claim(struct engine_flight *run)
@@ -142,15 +147,17 @@ enum flight_order engine_store_claim(struct engine_flight *run)
     enum http_error refusal;
     if (!engine_admits(run, &refusal))
         return flight_refuse(&run->flight, refusal, NULL);
+    struct store_request request;
     const struct store_claim claim = {
         .key = intake->key,
-        .scope = intake->scope,
+        .scope = intake->caller.scope,
         .fingerprint = intake->fingerprint,
         .members = intake->members.hashes,
         .flight = run->id,
         .route = span_of(api_route(intake->api)),
         .now_ms = clock_unix_ms(),
         .paid_calls_max = intake->config->idempotency.paid_calls_max,
+        .publication = engine_edge_publication(run, &request),
     };
     if (!run->engine->store || store_claim(run->engine->store, &claim, on_claim, run) != OK)
         return flight_on_claim(&run->flight, FLIGHT_KEY_TROUBLE);
@@ -181,7 +188,7 @@ static void on_commit(void *context, enum rc rc)
     struct engine_flight *run = context;
     CRASH_POINT("ending_committed");
     if (rc != OK) {
-        bool kept = run->flight.verdict.keep != KEEP_NOTHING;
+        bool kept = verdict_keeps(&run->flight.verdict);
         struct log_line line;
         log_begin(&line, run->engine->log, LOG_LEVEL_ERROR, "store_failed");
         log_text(&line, "flight", run->id_text);
@@ -199,6 +206,15 @@ int64_t engine_answer_ttl_ms(const struct engine_flight *run)
     const struct config_idempotency *times = &run->intake->config->idempotency;
     bool failed = run->flight.verdict.keep == KEEP_FAILURE;
     return failed ? times->error_ttl_ms : times->ttl_ms;
+}
+
+int64_t engine_keep_until_ms(const struct engine_flight *run, int64_t now_ms)
+{
+    const struct config_idempotency *times = &run->intake->config->idempotency;
+    bool failed = run->flight.verdict.keep != KEEP_ANSWER;
+    if (failed)
+        return now_ms + times->error_ttl_ms;
+    return run->has_token ? now_ms + times->result_url_ttl_ms : 0;
 }
 
 /* What the store keeps of a flight whose key is released. */
@@ -222,6 +238,7 @@ enum flight_order engine_store_complete(struct engine_flight *run, bool failed)
         .answer = run->answer,
         .now_ms = now,
         .expires_ms = now + engine_answer_ttl_ms(run),
+        .keep_until_ms = engine_keep_until_ms(run, now),
     };
     if (!run->engine->store ||
         store_complete(run->engine->store, &completion, on_commit, run) != OK)
@@ -231,12 +248,14 @@ enum flight_order engine_store_complete(struct engine_flight *run, bool failed)
 
 enum flight_order engine_store_release(struct engine_flight *run)
 {
+    int64_t now = clock_unix_ms();
     const struct store_release release = {
         .key = run->intake->key,
         .flight = run->id,
         .give_back = run->flight.call_in_hand,
         .outcome = outcome_at_rest(run),
-        .now_ms = clock_unix_ms(),
+        .now_ms = now,
+        .keep_until_ms = engine_keep_until_ms(run, now),
     };
     if (!run->engine->store ||
         store_release(run->engine->store, &release, on_commit, run) != OK)

@@ -18,22 +18,69 @@ void engine_detach(struct waiter *waiter)
     if (!waiter->flight)
         return;
     timers_stop(event_loop_timers(waiter->engine->loop), &waiter->deadline);
+    engine_edge_end(waiter);
     list_remove(&waiter->link);
     waiter->flight->attending -= !waiter->left;
     waiter->engine->waiter_count--;
     waiter->flight = NULL;
 }
 
-void engine_refuse_method(struct waiter *waiter, enum http_error error, const char *detail,
-                          struct span allow)
+/* A reply that has begun cannot become an error any more: it is cut off. */
+static void cut_off(struct waiter *waiter)
 {
-    const struct http_error_info *info = http_error_info(error);
-    waiter->status = (int)info->status;
+    enum rc rc = http_request_finish_reply(waiter->request, NULL);
+    ASSERT(rc == OK);
+}
+
+static void refuse(struct waiter *waiter, const struct reply_refusal *refusal)
+{
+    const struct http_error_info *info = http_error_info(refusal->error);
+    waiter->status = (int)(refusal->status ? refusal->status : info->status);
     waiter->error_code = info->code;
     waiter->engine->counts.refused++;
     if (adoption_invites_retry(waiter->status, info->retry))
         engine_note_invitation(waiter);
-    reply_error(waiter->request, waiter->shape, error, detail, waiter->id_text, allow);
+    if (waiter->beating)
+        cut_off(waiter);
+    else
+        reply_refuse(waiter->request, refusal);
+}
+
+void engine_refuse_method(struct waiter *waiter, enum http_error error, const char *detail,
+                          struct span allow)
+{
+    const struct reply_refusal what = {
+        .shape = waiter->shape,
+        .error = error,
+        .detail = detail,
+        .flight_id = waiter->id_text,
+        .allow = allow,
+    };
+    refuse(waiter, &what);
+}
+
+void engine_refuse_as(struct waiter *waiter, enum http_error error, unsigned status)
+{
+    const struct reply_refusal what = {
+        .shape = waiter->shape,
+        .error = error,
+        .status = status,
+        .flight_id = waiter->id_text,
+        .edge = &waiter->edge,
+    };
+    refuse(waiter, &what);
+}
+
+void engine_tell(struct waiter *waiter, const struct reply *reply)
+{
+    if (!waiter->beating) {
+        reply_send(waiter->request, reply);
+        return;
+    }
+    bool fine = reply->answer.status == 200;
+    enum rc rc = http_request_finish_reply(waiter->request, fine ? reply->answer.body : NULL);
+    if (rc != OK)
+        waiter->error_code = "heartbeat_overflow";
 }
 
 void engine_refuse(struct waiter *waiter, enum http_error error, const char *detail)
@@ -90,10 +137,12 @@ void engine_answer(struct waiter *waiter, struct engine_flight *run)
         .retry_after_s = run->flight.verdict.retry_after_s,
         .timing = called ? &timing : NULL,
         .upstream = called && !run->is_over ? &run->outcome : NULL,
+        .edge = &waiter->edge,
+        .vary = true,
     };
     if (adoption_invites_retry(run->answer.status, reply.retry))
         engine_note_invitation(waiter);
-    reply_send(waiter->request, &reply);
+    engine_tell(waiter, &reply);
     if (!engine_keeps(run) || waiter->left)
         return;
     waiter->told = run;
@@ -106,8 +155,12 @@ void engine_answer_waiters(struct engine_flight *run)
     while (!list_is_empty(&run->waiters)) {
         link = run->waiters.next;
         struct waiter *waiter = CONTAINER_OF(link, struct waiter, link);
+        if (run->flight.verdict.keep == KEEP_RUNNING && engine_edge_hand_over(waiter))
+            continue;
         engine_detach(waiter);
-        if (run->answer.body)
+        if (waiter->cancels)
+            engine_answer_cancel(waiter, run);
+        else if (run->answer.body)
             engine_answer(waiter, run);
         else
             engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
@@ -146,7 +199,10 @@ enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run, int64_
     run->attending += !waiter->left;
     waiter->engine->waiter_count++;
     engine_attended(run);
-    return OK;
+    rc = engine_edge_begin(waiter);
+    if (rc != OK)
+        engine_detach(waiter);
+    return rc;
 }
 
 /* The key runs, for another request. */
@@ -175,6 +231,7 @@ void engine_join(struct waiter *waiter, struct engine_flight *run)
     }
     if (run->flight.state < FLIGHT_COMMITTING) /* who forbids it at rest decides for all */
         run->intake->memory_only |= intake->memory_only;
+    waiter->edge = intake->edge;
     if (engine_wait_for(waiter, run, intake->wait_ms) != OK)
         engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
     else

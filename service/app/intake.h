@@ -12,34 +12,46 @@
 #include "base/sha256.h"
 #include "core/adoption.h"
 #include "core/config.h"
+#include "core/edge.h"
 #include "core/http_error.h"
 #include "core/http_message.h"
 #include "core/idem_key.h"
 #include "core/members.h"
+#include "io/store.h"
+
+/* Who asks. */
+struct caller {
+    struct digest scope;
+    const struct config_client *client; /* NULL: no clients configured */
+    bool anonymous;                     /* no credential was sent, and none is needed */
+};
 
 struct intake {
     struct arena arena;
     struct config *config; /* a reference */
     const struct config_route *route;
     const struct config_upstream *upstream;
-    const struct config_client *client; /* NULL: no clients configured */
-    enum api api;                       /* the route's */
-    struct digest scope;
-    struct digest key; /* keyed */
+    enum api api; /* the route's */
+    struct caller caller;
+    struct digest key; /* keyed; else the flight's own, once it has one */
     struct digest fingerprint;
     struct members members;   /* keyed */
     struct idem_key idem_key; /* absent: keyless */
-    bool anonymous;
     bool keyed;
     bool adoptable;                   /* keyless, and its flight may become an orphan */
     bool memory_only;                 /* the answer must not be at rest */
     struct adoption_request adoption; /* keyless; keyed: off */
     bool include_usage;               /* stream_options was spliced in */
     unsigned choices;                 /* the request's n */
-    int64_t wait_ms;                  /* how long the caller's deadline is */
-    struct span model;                /* for logs; absent: not given */
-    struct span url;                  /* upstream */
-    struct headers headers;           /* upstream */
+    uint64_t max_tokens;              /* 0: none given */
+    bool logprobs;
+    int64_t wait_ms;        /* how long the caller's deadline is */
+    struct span model;      /* for logs; absent: not given */
+    struct span url;        /* upstream */
+    struct headers headers; /* upstream */
+    struct edge_plan edge;
+    struct headers kept;        /* accepts: what is kept of the client's headers */
+    struct span query;          /* accepts: likewise; absent: none */
     struct blob *client_body;   /* what is spliced: the request's, or /api/llm's mapped body */
     struct blob *upstream_body; /* with the splice */
 };
@@ -60,6 +72,11 @@ struct intake_context {
     const void *memory;
 };
 
+/* OK; E_CONFLICT: the headers hold different credentials; E_NOT_FOUND: clients are configured and
+ * this is none of them; E_NOMEM. */
+MUST_CHECK enum rc caller_find(const struct intake_context *context,
+                               const struct headers *headers, struct caller *ret);
+
 /* NULL: out of memory.  Takes a reference to the configuration. */
 struct intake *intake_new(const struct intake_context *context);
 void intake_free(struct intake *intake);
@@ -72,6 +89,13 @@ MUST_CHECK enum rc intake_head(struct intake *intake, const struct intake_contex
 MUST_CHECK enum rc intake_body(struct intake *intake, const struct intake_context *context,
                                const struct http_head *head, struct span body,
                                struct intake_refusal *ret);
+/* In place of both, for a request that an earlier process accepted: *ret_why says, for people,
+ * what has changed when it cannot be sent any more (E_INVALID).  The deadline is not set. */
+MUST_CHECK enum rc intake_resume(struct intake *intake, const struct intake_context *context,
+                                 const struct accepted_record *accepted, const char **ret_why);
+/* What the store keeps of an accepted request; valid as long as the intake's bodies. */
+struct store_request intake_store_request(const struct intake *intake,
+                                          int64_t deadline_unix_ms);
 /* Splice the body again, without stream_options, for a provider that does not know it. */
 MUST_CHECK enum rc intake_drop_include_usage(struct intake *intake);
 

@@ -30,6 +30,21 @@
       state->counts.refused)                                                                   \
     X("unstream_client_disconnects_total", "counter", "Clients that left before their reply.", \
       state->counts.disconnects)                                                               \
+    X("unstream_holds_conflict_total", "counter", "Holds that ended with a conflict.",         \
+      state->counts.conflicts)                                                                 \
+    X("unstream_holds_redirect_total", "counter", "Holds that ended with a redirect.",         \
+      state->counts.redirects)                                                                 \
+    X("unstream_holds_heartbeat_total", "counter", "Replies that began with heartbeats.",      \
+      state->counts.heartbeats)                                                                \
+    X("unstream_accepted_total", "counter", "202s: requests accepted, and results not there.", \
+      state->counts.accepted)                                                                  \
+    X("unstream_results_total", "counter", "Outcomes told at result URLs from the store.",     \
+      state->counts.results)                                                                   \
+    X("unstream_cancelled_total", "counter", "Generations cancelled on request.",              \
+      state->counts.cancelled)                                                                 \
+    X("unstream_resumed_total", "counter",                                                     \
+      "Accepted requests of an earlier process that were driven again.",                       \
+      state->counts.resumed)                                                                   \
     X("unstream_calls_billed_in_vain_total", "counter",                                        \
       "Upstream calls that may have been billed and gave no answer.",                          \
       state->counts.maybe_billed_in_vain)                                                      \

@@ -6,7 +6,8 @@
 enum {
     REPLY_HEADERS_MAX = 16 + ATTEMPT_HEADERS_MAX,
     REPLY_TEXT_BYTES_MAX = 512,
-    REPLY_ERROR_BYTES_MAX = 16384
+    REPLY_ERROR_BYTES_MAX = 16384,
+    REPLY_RUNNING_RETRY_AFTER_S = 2, /* how often to look at a result that is not there yet */
 };
 
 const char *source_name(enum source source)
@@ -34,8 +35,8 @@ void flight_id_text(struct flight_id id, char text[FLIGHT_ID_TEXT_BYTES])
 struct head {
     struct header headers[REPLY_HEADERS_MAX];
     size_t count;
-    char retry_after[16];
-    struct buf timing;
+    char retry_after[16], retry_after_ms[16];
+    struct buf timing, preferences, location;
 };
 
 static void add(struct head *head, const char *name, struct span value)
@@ -55,6 +56,30 @@ static void add_retry_advice(struct head *head, const struct reply *reply)
         return;
     (void)snprintf(head->retry_after, sizeof head->retry_after, "%u", reply->retry_after_s);
     add(head, "Retry-After", span_of(head->retry_after));
+    /* What official SDKs look at first. */
+    (void)snprintf(head->retry_after_ms, sizeof head->retry_after_ms, "%u000",
+                   reply->retry_after_s);
+    add(head, "retry-after-ms", span_of(head->retry_after_ms));
+}
+
+/* RFC 7240, sections 2 and 3. */
+static void add_preferences(struct head *head, const struct reply *reply)
+{
+    if (reply->vary)
+        add(head, "Vary", SPAN("Prefer"));
+    if (reply->edge)
+        edge_preference_applied(reply->edge, &head->preferences);
+    if (buf_rc(&head->preferences) == OK && head->preferences.n)
+        add(head, "Preference-Applied", buf_span(&head->preferences));
+}
+
+static void add_location(struct head *head, const struct reply *reply)
+{
+    if (!reply->token)
+        return;
+    result_url_write(reply->token, reply->hop, &head->location);
+    if (buf_rc(&head->location) == OK)
+        add(head, "Location", buf_span(&head->location));
 }
 
 /* https://www.w3.org/TR/server-timing/ */
@@ -91,9 +116,23 @@ static void add_rate_limits(struct head *head, const struct attempt_outcome *ups
             head->headers[head->count++] = upstream->headers[i];
 }
 
+static struct head head_begin(void)
+{
+    return (struct head){.timing = {.bytes_max = REPLY_TEXT_BYTES_MAX},
+                         .preferences = {.bytes_max = REPLY_TEXT_BYTES_MAX},
+                         .location = {.bytes_max = REPLY_TEXT_BYTES_MAX}};
+}
+
+static void head_done(struct head *head)
+{
+    buf_done(&head->timing);
+    buf_done(&head->preferences);
+    buf_done(&head->location);
+}
+
 void reply_send(struct http_request *request, const struct reply *reply)
 {
-    struct head head = {.timing = {.bytes_max = REPLY_TEXT_BYTES_MAX}};
+    struct head head = head_begin();
     const struct answer *answer = &reply->answer;
     add(&head, "Content-Type", answer->content_type);
     add(&head, "Cache-Control", SPAN("no-store"));
@@ -106,6 +145,8 @@ void reply_send(struct http_request *request, const struct reply *reply)
         answer->request_id);
     add(&head, "Allow", reply->allow);
     add_retry_advice(&head, reply);
+    add_preferences(&head, reply);
+    add_location(&head, reply);
     add_timing(&head, reply->timing);
     add_rate_limits(&head, reply->upstream);
     const struct http_reply http = {
@@ -115,30 +156,87 @@ void reply_send(struct http_request *request, const struct reply *reply)
         .close = reply->close,
     };
     http_request_reply(request, &http);
-    buf_done(&head.timing);
+    head_done(&head);
 }
 
-void reply_error(struct http_request *request, enum error_shape shape, enum http_error error,
-                 const char *detail, const char *flight_id, struct span allow)
+void reply_refuse(struct http_request *request, const struct reply_refusal *refusal)
 {
-    const struct http_error_info *info = http_error_info(error);
+    const struct http_error_info *info = http_error_info(refusal->error);
+    const unsigned status = refusal->status ? refusal->status : info->status;
     const struct http_error_params params = {
-        .shape = shape,
-        .error = error,
-        .message = span_of(detail),
-        .request_id = span_of(flight_id),
+        .shape = refusal->shape,
+        .error = refusal->error,
+        .status = status,
+        .message = span_of(refusal->detail),
+        .request_id = span_of(refusal->flight_id),
     };
     BUF(body, REPLY_ERROR_BYTES_MAX);
     http_error_render(&params, &body);
     OWNED(blob) blob = buf_rc(&body) == OK ? blob_take(&body) : NULL;
     const struct reply reply = {
-        .answer = {.status = blob ? (int)info->status : 503,
+        .answer = {.status = blob ? (int)status : 503,
                    .body = blob,
-                   .content_type = span_of(http_error_content_type(shape))},
-        .flight_id = flight_id,
+                   .content_type = span_of(http_error_content_type(refusal->shape))},
+        .flight_id = refusal->flight_id,
         .retry = info->retry,
         .retry_after_s = info->retry_after_s,
-        .allow = allow,
+        .allow = refusal->allow,
+        .edge = refusal->edge,
+        .vary = refusal->edge != NULL,
     };
     reply_send(request, &reply);
+}
+
+void reply_error(struct http_request *request, enum error_shape shape, enum http_error error,
+                 const char *detail, const char *flight_id, struct span allow)
+{
+    const struct reply_refusal refusal = {
+        .shape = shape,
+        .error = error,
+        .detail = detail,
+        .flight_id = flight_id,
+        .allow = allow,
+    };
+    reply_refuse(request, &refusal);
+}
+
+void reply_running(struct http_request *request, const struct reply_running *running)
+{
+    BUF(body, REPLY_TEXT_BYTES_MAX);
+    buf_printf(&body,
+               "{\"id\":\"%s\",\"status\":\"running\",\"attempt\":%u,\"elapsed_s\":%lld,"
+               "\"output_bytes\":%zu}",
+               running->flight_id, running->attempt, (long long)(running->elapsed_ms / 1000),
+               running->output_bytes);
+    OWNED(blob) blob = buf_rc(&body) == OK ? blob_take(&body) : NULL;
+    const struct reply reply = {
+        .answer = {.status = blob ? running->status : 503,
+                   .body = blob,
+                   .content_type = SPAN("application/json")},
+        .flight_id = running->flight_id,
+        .retry_after_s = running->status == 202 ? REPLY_RUNNING_RETRY_AFTER_S : 0,
+        .token = running->token,
+        .hop = running->hop,
+        .edge = running->edge,
+        .vary = true,
+    };
+    reply_send(request, &reply);
+}
+
+void reply_nothing(struct http_request *request, const char *flight_id)
+{
+    reply_send(request, &(struct reply){.answer = {.status = 204}, .flight_id = flight_id});
+}
+
+void reply_begin(struct http_request *request, const char *flight_id, size_t body_bytes)
+{
+    const struct header headers[] = {
+        {SPAN("Content-Type"), SPAN("application/json")},
+        {SPAN("Cache-Control"), SPAN("no-store")},
+        {SPAN("Unstream-Request-Id"), span_of(flight_id)},
+        {SPAN("X-Accel-Buffering"), SPAN("no")}, /* nginx: pass each byte on at once */
+        {SPAN("Vary"), SPAN("Prefer")},
+    };
+    const struct http_reply http = {.status = 200, .headers = {headers, COUNT_OF(headers)}};
+    http_request_begin_reply(request, &http, body_bytes);
 }

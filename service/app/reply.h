@@ -5,7 +5,9 @@
 
 #include "core/api.h"
 #include "core/attempt.h"
+#include "core/edge.h"
 #include "core/http_error.h"
+#include "core/result_url.h"
 #include "io/http_front.h"
 #include "io/store.h"
 
@@ -49,15 +51,51 @@ struct reply {
     const struct attempt_outcome
         *upstream;     /* whose rate-limit headers go out; NULL: not live */
     struct span allow; /* Allow of a 405, absent: none */
+    const struct edge_plan
+        *edge; /* for Preference-Applied; NULL: nothing was to be preferred */
+    const struct result_token *token; /* for Location; NULL: none */
+    unsigned hop;                     /* of it; 0: none */
+    bool vary;                        /* what Prefer says may change this reply */
     bool close;
 };
 
 /* Reply to `request`.  Out of memory: an empty 503. */
 void reply_send(struct http_request *request, const struct reply *reply);
 
-/* Reply with an error of ours in the caller's shape.  `detail` (NULL: the error's own text)
- * says what was wrong and what to do; `allow`: the methods of a 405, else absent. */
+/* An error of ours in the caller's shape. */
+struct reply_refusal {
+    enum error_shape shape;
+    enum http_error error;
+    unsigned status;       /* 0: the error's own */
+    const char *detail;    /* what was wrong and what to do; NULL: the error's own text */
+    const char *flight_id; /* text */
+    struct span allow;     /* the methods of a 405, else absent */
+    const struct edge_plan *edge; /* NULL: nothing was to be preferred */
+};
+
+void reply_refuse(struct http_request *request, const struct reply_refusal *refusal);
+/* The same where there is little to say. */
 void reply_error(struct http_request *request, enum error_shape shape, enum http_error error,
                  const char *detail, const char *flight_id, struct span allow);
+
+/* Where the result of a flight that still runs will be: 202, or 303 to the next hop. */
+struct reply_running {
+    const char *flight_id;
+    int status;
+    const struct result_token *token;
+    unsigned hop; /* 0: none */
+    const struct edge_plan *edge;
+    unsigned attempt;
+    int64_t elapsed_ms;
+    size_t output_bytes; /* of text, in this attempt */
+};
+
+void reply_running(struct http_request *request, const struct reply_running *running);
+
+/* 204 */
+void reply_nothing(struct http_request *request, const char *flight_id);
+
+/* The head of a heartbeat's 200, whose body will have body_bytes. */
+void reply_begin(struct http_request *request, const char *flight_id, size_t body_bytes);
 
 #endif

@@ -171,6 +171,15 @@ static enum rc open_engine(struct service *service)
     return engine_new(&params, &service->engine);
 }
 
+/* Requests that an earlier process accepted run before anybody can ask for them. */
+static enum rc recover(struct service *service)
+{
+    enum rc rc = engine_recover(service->engine);
+    while (rc == OK && engine_is_recovering(service->engine))
+        event_loop_round(service->loop, -1);
+    return rc;
+}
+
 static enum rc open_fronts(struct service *service)
 {
     const struct config *config = service->config;
@@ -214,6 +223,7 @@ static void log_start(const struct service *service)
     log_text(&line, "version", UNSTREAM_VERSION);
     log_span(&line, "store", service->config->store);
     log_int(&line, "interrupted_flights", service->store->interrupted);
+    log_int(&line, "resumed_flights", (int64_t)engine_state(service->engine).counts.resumed);
     log_end(&line);
 }
 
@@ -284,6 +294,8 @@ int serve(struct config *config, const struct log *log)
         rc = open_store(&service);
     if (rc == OK)
         rc = open_engine(&service);
+    if (rc == OK)
+        rc = recover(&service);
     if (rc == OK)
         rc = open_fronts(&service);
     if (rc == OK) {

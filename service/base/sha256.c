@@ -57,28 +57,7 @@ bool digest_eq(const struct digest *a, const struct digest *b)
     return CRYPTO_memcmp(a->bytes, b->bytes, SHA256_BYTES) == 0;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool digest_from_hex(struct span hex, struct digest *ret)
 {
-    struct digest digest;
-    if (hex.n != 2 * sizeof digest.bytes)
-        return false;
-    for (size_t i = 0; i < sizeof digest.bytes; i++) {
-        int high = hex_digit(hex.p[2 * i]), low = hex_digit(hex.p[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        digest.bytes[i] = (uint8_t)(high << 4 | low);
-    }
-    *ret = digest;
-    return true;
+    return span_hex_to_bytes(hex, ret->bytes, sizeof ret->bytes);
 }

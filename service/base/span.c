@@ -121,6 +121,29 @@ bool span_to_u64(struct span a, uint64_t *ret)
     return true;
 }
 
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+bool span_hex_to_bytes(struct span hex, uint8_t *ret, size_t n)
+{
+    if (hex.n != 2 * n)
+        return false;
+    for (size_t i = 0; i < hex.n; i++)
+        if (hex_digit(hex.p[i]) < 0)
+            return false;
+    for (size_t i = 0; i < n; i++)
+        ret[i] = (uint8_t)(hex_digit(hex.p[2 * i]) << 4 | hex_digit(hex.p[2 * i + 1]));
+    return true;
+}
+
 char *span_dup(struct span a)
 {
     char *copy = malloc(a.n + 1);

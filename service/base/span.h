@@ -43,6 +43,9 @@ size_t span_find(struct span a, char byte);
 struct span span_cut(struct span *rest, char byte);
 /* Digits only, no sign.  False: not a number, or over UINT64_MAX. */
 bool span_to_u64(struct span a, uint64_t *ret);
+/* The n bytes that 2 n hexadecimal digits of either case stand for.  False: anything else; then
+ * `ret` is untouched. */
+bool span_hex_to_bytes(struct span hex, uint8_t *ret, size_t n);
 /* A NUL-terminated copy from malloc; NULL when out of memory. */
 char *span_dup(struct span a);
 

@@ -38,26 +38,27 @@ struct edge_request {
     bool from_sdk;       /* it carries an x-stainless-* header */
     bool may_be_driven;  /* without its caller, by a credential of ours and a body at rest */
     uint64_t max_tokens; /* 0: none given */
-    unsigned choices;
+    unsigned choices;    /* counts as 1 to SPLICE_CHOICES_MAX */
     bool logprobs;
 };
 
 struct edge_plan {
-    enum edge edge;
-    bool accepts;    /* respond-async is honoured: the hold ends with a 202 */
-    int64_t hold_ms; /* from the request's arrival; EDGE_NEVER */
-    int64_t
-        heartbeat_after_ms; /* heartbeat: not earlier, and not before output, but at hold_ms */
-    int64_t beat_ms;        /* heartbeat */
-    size_t bytes;           /* heartbeat: the declared length */
+    enum edge edge;  /* accepts: EDGE_WAIT */
+    bool accepts;    /* the hold ends with a 202 */
+    int64_t hold_ms; /* from the request's arrival; EDGE_NEVER: wait */
+    /* heartbeat: not before this and some output, but at hold_ms in any case */
+    int64_t heartbeat_after_ms;
+    int64_t beat_ms;          /* heartbeat */
+    size_t bytes;             /* heartbeat: the declared length */
     unsigned conflict_status; /* conflict */
-    bool waits;               /* Prefer: wait=N decides the hold */
+    bool responds_async;      /* Prefer: respond-async was applied; accepts */
+    bool waits;               /* Prefer: wait=N was applied: it is the hold */
     unsigned wait_s;          /* waits */
 };
 
 /* The rules, in this order:
  * - respond-async where the request may be driven without its caller: accepts, and the hold is
- *   wait=N, else 0.
+ *   N s of wait=N, else 0.
  * - a route's heartbeat with logprobs, and a conflict whose retry would not find the flight, are
  *   `wait`.
  * - wait=N shorter than the route's hold, where a retry finds the flight: conflict after N s.
@@ -65,13 +66,15 @@ struct edge_plan {
 struct edge_plan edge_plan(const struct edge_request *request);
 
 /* For GET of a result that is not there yet.  in_chain: it came by a redirect (?n=): hold as the
- * route does, then redirect again (edge EDGE_REDIRECT).  Else 202 (accepts) at once, or after
- * wait=N. */
+ * route does, then redirect again (edge EDGE_REDIRECT), whatever is preferred.  Else 202
+ * (accepts) at once, or after wait=N. */
 struct edge_plan edge_plan_result(const struct config_route *route, struct prefer prefer,
                                   bool in_chain);
 
-/* When the next beat is due: beat_ms from now at the latest, on a tick that all heartbeats
- * share, as each round in which connections are resumed costs time for all of them. */
+/* When the next beat is due: after now (not negative), beat_ms (at least 1) from now at the
+ * latest, and on a tick that all heartbeats of this beat_ms share, as each round in which
+ * connections are resumed costs time for all of them: a whole second, or a tenth of a beat
+ * under 2 s. */
 int64_t edge_next_beat_ms(int64_t now_ms, int64_t beat_ms);
 
 /* Appends what Preference-Applied says (RFC 7240, section 3); nothing where no preference was

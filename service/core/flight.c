@@ -21,8 +21,7 @@ static bool uses_store(const struct flight *flight)
     return flight->params.keyed && !flight->without_store;
 }
 
-/* The one place where the state changes: each order leads to the state in which its completion
- * is awaited. */
+/* Where the state changes: each order leads to the state in which its completion is awaited. */
 static enum flight_order enter(struct flight *flight, enum flight_order order)
 {
     switch (order) {
@@ -65,6 +64,10 @@ static enum flight_order conclude(struct flight *flight, struct verdict verdict)
 {
     flight->verdict = verdict;
     flight->unstored = flight->without_store;
+    if (flight->registering) {
+        flight->state = FLIGHT_COMMITTING;
+        return FLIGHT_WAIT;
+    }
     if (!uses_store(flight))
         return enter(flight, FLIGHT_ANSWER);
     switch (verdict.keep) {
@@ -72,6 +75,8 @@ static enum flight_order conclude(struct flight *flight, struct verdict verdict)
         return enter(flight, FLIGHT_COMPLETE);
     case KEEP_FAILURE:
         return enter(flight, FLIGHT_FAIL);
+    case KEEP_RUNNING:
+        return enter(flight, FLIGHT_ANSWER);
     case KEEP_NOTHING:
         break;
     }
@@ -88,7 +93,19 @@ static enum flight_order refuse(struct flight *flight, struct verdict verdict)
 enum flight_order flight_start(struct flight *flight)
 {
     ASSERT(flight->state == FLIGHT_NEW);
-    return enter(flight, flight->params.keyed ? FLIGHT_LOOK_UP : FLIGHT_CALL);
+    if (!flight->params.keyed)
+        return enter(flight, FLIGHT_CALL);
+    return enter(flight, flight->params.own_key ? FLIGHT_CLAIM : FLIGHT_LOOK_UP);
+}
+
+enum flight_order flight_resume(struct flight *flight, int64_t now_ms, bool may_run)
+{
+    ASSERT(flight->state == FLIGHT_NEW && flight->params.keyed);
+    if (!may_run)
+        return conclude(flight, verdict_error(HTTP_ERROR_OUTCOME_UNKNOWN, NULL));
+    if (now_ms >= flight->params.deadline_ms)
+        return conclude(flight, verdict_error(HTTP_ERROR_DEADLINE, NULL));
+    return enter(flight, FLIGHT_COUNT);
 }
 
 /* No call starts any more: somebody stopped it, or the store took longer than its waiters do. */
@@ -239,6 +256,31 @@ enum flight_order flight_on_deadline(struct flight *flight, int64_t now_ms)
     return producing && now_ms < flight->params.ceiling_ms ? FLIGHT_WAIT : FLIGHT_ABORT;
 }
 
+bool flight_can_register(const struct flight *flight)
+{
+    bool called = flight->state == FLIGHT_CALLING || flight->state == FLIGHT_PAUSING;
+    return called && !flight->params.keyed && !flight->registering && !flight->stopping;
+}
+
+unsigned flight_register(struct flight *flight)
+{
+    ASSERT(flight_can_register(flight));
+    flight->registering = true;
+    flight->counted_ahead = flight->state == FLIGHT_PAUSING;
+    return flight->attempts + flight->counted_ahead;
+}
+
+enum flight_order flight_on_registered(struct flight *flight, enum rc rc)
+{
+    ASSERT(flight->registering);
+    flight->registering = false;
+    flight->params.keyed = rc == OK;
+    if (flight->state == FLIGHT_COMMITTING)
+        return conclude(flight, flight->verdict);
+    flight->call_in_hand = rc == OK && flight->counted_ahead && flight->state == FLIGHT_PAUSING;
+    return FLIGHT_WAIT;
+}
+
 enum flight_order flight_stop(struct flight *flight, enum http_error why, const char *detail)
 {
     bool concluded = flight->state == FLIGHT_COMMITTING || flight->state == FLIGHT_ENDED;
@@ -246,6 +288,8 @@ enum flight_order flight_stop(struct flight *flight, enum http_error why, const 
         return FLIGHT_WAIT;
     flight->stopping = true;
     flight->verdict = verdict_error(why, detail);
+    if (flight->params.accepted && why == HTTP_ERROR_DRAINING)
+        flight->verdict.keep = KEEP_RUNNING;
     switch (flight->state) {
     case FLIGHT_CALLING:
         return FLIGHT_ABORT;

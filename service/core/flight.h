@@ -22,15 +22,20 @@
  *         ^                                                                |
  *         '------------------------- used up, trouble ---------------------'
  *
+ * A key of its own is claimed at once (NEW to CLAIMING); a flight that an earlier process
+ * accepted begins with COUNTING.  A keyless flight that is registered in CALLING or PAUSING is
+ * keyed from then on.
+ *
  * | state      | what holds                                          | left by                  |
  * |------------|-----------------------------------------------------|--------------------------|
- * | NEW        | nothing was done                                    | start                    |
+ * | NEW        | nothing was done; or an earlier process claimed it  | start, resume            |
  * | LOOKING_UP | the store is asked for the key; joins are possible  | on_lookup                |
  * | CLAIMING   | claim and first counted call are being made durable | on_claim                 |
  * | CALLING    | a call runs; keyed: it is counted                   | on_call_end, on_deadline |
  * | PAUSING    | back-off; keyed: a free call may be in hand         | on_pause_end, stop       |
  * | COUNTING   | one more paid call is being made durable            | on_count                 |
- * | COMMITTING | the verdict stands and is being made durable        | on_commit                |
+ * | COMMITTING | the verdict stands and is being made durable, or    | on_commit, on_registered |
+ * |            | waits for the flight's key to be made durable       |                          |
  * | ENDED      | the verdict stands; waiters get it                  | -                        |
  *
  * Thread: the loop. */
@@ -84,7 +89,9 @@ enum flight_key {
 };
 
 struct flight_params {
-    bool keyed;
+    bool keyed;          /* it has a key in the store: its caller's, or one of its own */
+    bool own_key;        /* nobody else has this key: it is claimed without a look-up */
+    bool accepted;       /* it is driven without a caller, and again by the next process */
     bool key_is_ours;    /* the upstream credential is the operator's */
     bool may_outlive;    /* goes on past the deadline while it produces output */
     bool store_optional; /* a key that the store cannot claim runs without the store */
@@ -105,12 +112,17 @@ struct flight {
     bool output_began;      /* in the running call */
     bool stopping;          /* flight_stop was called; the verdict is set */
     bool late;              /* the deadline passed while no call ran: none starts any more */
+    bool registering;       /* see flight_register; a verdict waits for its end */
+    bool counted_ahead;     /* ... which counts the next call, too */
     int64_t pause_ms;       /* of the last FLIGHT_PAUSE */
 };
 
 void flight_init(struct flight *flight, const struct flight_params *params);
 /* The first event. */
 enum flight_order flight_start(struct flight *flight);
+/* The first event of a flight that an earlier process claimed and accepted.  may_run: false if
+ * what became of its calls is not to be found out by another one. */
+enum flight_order flight_resume(struct flight *flight, int64_t now_ms, bool may_run);
 enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key);
 enum flight_order flight_on_claim(struct flight *flight, enum flight_key key);
 void flight_on_output(struct flight *flight);
@@ -132,6 +144,13 @@ void flight_on_join(struct flight *flight, int64_t deadline_ms);
  */
 int64_t flight_deadline_ms(const struct flight *flight, int64_t now_ms);
 enum flight_order flight_on_deadline(struct flight *flight, int64_t now_ms);
+/* Whether it can be registered: keyless, and a call was made. */
+bool flight_can_register(const struct flight *flight);
+/* A keyless flight is being given a key of its own, so that its outcome outlives its waiters;
+ * returns how many calls that has to count.  Until flight_on_registered a verdict waits. */
+unsigned flight_register(struct flight *flight);
+/* OK: it is keyed from now on.  Else it goes on as it was. */
+enum flight_order flight_on_registered(struct flight *flight, enum rc rc);
 /* Give it up now, for a reason of ours (draining is over, nobody may collect a keyless answer).
  * FLIGHT_ABORT: end the running call, then call flight_on_stopped. */
 enum flight_order flight_stop(struct flight *flight, enum http_error why, const char *detail);

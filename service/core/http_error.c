@@ -64,6 +64,14 @@ const struct http_error_info *http_error_info(enum http_error error)
     return &errors[error];
 }
 
+const struct http_error_info *http_error_named(struct span code)
+{
+    for (size_t i = 0; i < COUNT_OF(errors); i++)
+        if (span_is(code, errors[i].code))
+            return &errors[i];
+    return NULL;
+}
+
 const char *http_error_content_type(enum error_shape shape)
 {
     return shape == SHAPE_PROBLEM ? "application/problem+json" : "application/json";

@@ -113,6 +113,8 @@ struct http_error_info {
 };
 
 const struct http_error_info *http_error_info(enum http_error error);
+/* By its code; NULL: no error of ours.  Of several with one code, the first. */
+const struct http_error_info *http_error_named(struct span code);
 /* "application/json" or "application/problem+json". */
 const char *http_error_content_type(enum error_shape shape);
 

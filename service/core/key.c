@@ -139,7 +139,7 @@ enum key_result key_apply(struct key *key, const struct key_event *event)
     case KEY_RELEASE:
         return on_end(key, KEY_RELEASED, event);
     case KEY_CRASH:
-        if (key->state == KEY_RUNNING)
+        if (key->state == KEY_RUNNING && !event->accepted)
             end(key, KEY_RELEASED, event);
         return KEY_APPLIED;
     case KEY_EXPIRE:
@@ -248,7 +248,7 @@ static bool crash_loses_nothing(const struct step *step)
 {
     if (step->event->kind != KEY_CRASH)
         return true;
-    if (step->before->state != KEY_RUNNING)
+    if (step->before->state != KEY_RUNNING || step->event->accepted)
         return !step->changed;
     return step->after->state != KEY_ABSENT &&
            step->after->paid_calls == step->before->paid_calls &&
@@ -258,7 +258,7 @@ static bool crash_loses_nothing(const struct step *step)
 static bool running_ends_with_its_process(const struct step *step)
 {
     if (step->event->kind == KEY_CRASH)
-        return step->after->state != KEY_RUNNING;
+        return step->after->state != KEY_RUNNING || step->event->accepted;
     return step->event->kind != KEY_EXPIRE || step->before->state != KEY_RUNNING ||
            !step->changed;
 }

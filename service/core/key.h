@@ -10,10 +10,12 @@
  * | state    | what holds                                              | left by               |
  * |----------|---------------------------------------------------------|-----------------------|
  * | ABSENT   | nothing is known                                        | claim                 |
- * | RUNNING  | one flight owns it; no end by time                      | its flight, a crash   |
+ * | RUNNING  | one flight owns it; no end by time                      | its flight, a crash*  |
  * | DONE     | the answer is replayed until forget_ms                  | expiry                |
  * | FAILED   | the paid failure is replayed until answer_until_ms      | that time             |
  * | RELEASED | fingerprint and paid calls are kept until forget_ms     | claim, expiry         |
+ *
+ * (* an accepted request is driven again after a crash, and its key runs on.)
  *
  * A struct key is what is stored; what a caller sees depends on the time as well and is told by
  * key_state_at.  Nothing is stored when time passes: KEY_EXPIRE is the moment in which a row
@@ -84,6 +86,7 @@ struct key_event {
     unsigned paid_calls_max;   /* CLAIM, COUNT; at least 1 */
     bool give_back;            /* RELEASE: the last counted call cannot have been billed */
     int64_t expires_ms;        /* COMPLETE, FAIL: end of the replays */
+    bool accepted;             /* CRASH: its flight is an accepted request's */
     int64_t released_ttl_ms;   /* FAIL, RELEASE, CRASH: how long paid calls are remembered */
 };
 
@@ -110,7 +113,7 @@ enum key_result key_apply(struct key *key, const struct key_event *event);
     X(KEY_I4, "I4: a crash loses nothing that was acknowledged")                               \
     X(KEY_I5, "I5: another fingerprint does not touch a live key")                             \
     X(KEY_I6, "I6: only the flight that owns a key changes or ends it")                        \
-    X(KEY_I8, "I8: a running key ends by no time, and does not outlive its process")           \
+    X(KEY_I8, "I8: a running key ends by no time, and outlives its process only if accepted")  \
     X(KEY_FINE, "fine")
 
 enum key_invariant {

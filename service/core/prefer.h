@@ -3,8 +3,9 @@
  *
  * Preferences are wishes: one that is unknown or malformed is ignored, never refused.  Of one
  * that stands twice the first counts (RFC 7240, section 2), over all Prefer lines in their
- * order.  Names compare without case, parameters behind a semicolon are ignored, a value may be
- * a quoted string.  Pure; thread: any. */
+ * order, also if that one is malformed.  Names compare without case, parameters behind a
+ * semicolon are ignored, as is a value of respond-async; the N of wait=N is a decimal number,
+ * perhaps as a quoted string.  Pure; thread: any. */
 #ifndef CORE_PREFER_H
 #define CORE_PREFER_H
 

@@ -41,7 +41,8 @@ bool result_url_is_one(struct span path);
 /* E_NOT_FOUND: it names no result, by its path or its ?n= (other parameters are ignored);
  * E_NOMEM. */
 MUST_CHECK enum rc result_url_read(struct span path, struct span query, struct result_ref *ret);
-/* Appends the relative URL; hop 0: none. */
+/* Appends the URL, relative as a path without scheme and host; hop 0: none, else up to
+ * RESULT_HOPS_MAX. */
 void result_url_write(const struct result_token *token, unsigned hop, struct buf *out);
 
 #endif

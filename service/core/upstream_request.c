@@ -249,6 +249,25 @@ upstream_request_headers(const struct upstream_request_params *params, struct ar
     return head.result;
 }
 
+enum rc upstream_request_keep(const struct upstream_request_params *params, struct arena *arena,
+                              struct headers *ret)
+{
+    const struct headers *client = params->client;
+    struct header *items = arena_alloc(arena, (client->count + 1) * sizeof *items);
+    const struct head head = {.params = params, .arena = arena};
+    size_t count = 0;
+    if (!items)
+        return E_NOMEM;
+    for (size_t i = 0; i < client->count; i++) {
+        struct span name = client->items[i].name;
+        bool needed = is_passed(&head, name) || span_is_nocase(name, "user-agent");
+        if (needed && !credential_is_header(name))
+            items[count++] = client->items[i];
+    }
+    *ret = (struct headers){items, count};
+    return OK;
+}
+
 void upstream_request_url(const struct config_upstream *upstream, enum api api,
                           struct span query, struct buf *out)
 {

@@ -47,6 +47,12 @@ MUST_CHECK enum upstream_request_result
 upstream_request_headers(const struct upstream_request_params *params, struct arena *arena,
                          struct headers *ret);
 
+/* The client's headers that decide upstream_request_headers' result, without any credential: what
+ * is kept of a request that will be sent later.  *ret's lines are in `arena`, their texts in
+ * `client`.  E_NOMEM. */
+MUST_CHECK enum rc upstream_request_keep(const struct upstream_request_params *params,
+                                         struct arena *arena, struct headers *ret);
+
 /* Appends the URL.  A base URL is what that provider's SDK takes: OpenAI's ends in /v1,
  * Anthropic's does not (one that does is taken at its word); a slash at the end is fine.
  * `api`: what is called upstream.  `query`: the client's; absent: none, as for /api/llm.

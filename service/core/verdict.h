@@ -18,6 +18,7 @@ enum verdict_keep {
     KEEP_ANSWER,  /* DONE: every retry gets this answer */
     KEEP_FAILURE, /* FAILED: it was paid for; every retry gets it for a while */
     KEEP_NOTHING, /* RELEASED: a retry runs again */
+    KEEP_RUNNING, /* RUNNING: the next process drives it again */
 };
 
 struct verdict {
@@ -29,6 +30,12 @@ struct verdict {
     enum http_error_retry retry;
     unsigned retry_after_s; /* 0: no Retry-After */
 };
+
+/* Whether retries of the key get it again. */
+static inline bool verdict_keeps(const struct verdict *verdict)
+{
+    return verdict->keep == KEEP_ANSWER || verdict->keep == KEEP_FAILURE;
+}
 
 enum {
     VERDICT_RETRY_AFTER_MAX_S = 8, /* of our own making: SDKs treat larger values differently */

@@ -236,6 +236,7 @@ void http_connection_enter(struct http_connection *connection, enum http_phase p
     case PHASE_BODY:
         break;
     case PHASE_WAIT:
+    case PHASE_BEAT:
         timers_stop(timers, &connection->deadline);
         due_ms = TIMERS_NEVER;
         events = EPOLLRDHUP | EPOLLONESHOT;
@@ -270,7 +271,7 @@ static void on_socket(struct watch *watch, uint32_t events)
             http_connection_abort(connection);
         return;
     }
-    if (connection->phase != PHASE_WAIT)
+    if (connection->phase != PHASE_WAIT && connection->phase != PHASE_BEAT)
         return;
     bool broken = events & (EPOLLERR | EPOLLHUP);
     /* After the client's FIN only a break can follow; epoll always reports that. */

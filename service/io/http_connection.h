@@ -39,7 +39,7 @@ struct http_front {
 
 /* Where a connection stands decides which deadline it has and what its socket is watched for:
  *
- *   accept -> IDLE -> HEAD -> BODY -> WAIT -> REPLY -> IDLE ...
+ *   accept -> IDLE -> HEAD -> BODY -> WAIT -> BEAT -> REPLY -> IDLE ...
  *
  * | phase | holds from             | deadline                         | watched for         |
  * |-------|------------------------|----------------------------------|---------------------|
@@ -47,13 +47,14 @@ struct http_front {
  * | HEAD  | first byte             | request_timeout_ms               |                     |
  * | BODY  | complete head          | request_timeout_ms + bytes / min |                     |
  * | WAIT  | suspended, no reply    | none: the handler's business     | EPOLLRDHUP, HUP     |
+ * | BEAT  | reply begun, no body   | none: the handler's business     | EPOLLRDHUP, HUP     |
  * | REPLY | reply given            | request_timeout_ms + bytes / min |                     |
  *
  * Phases are skipped when bytes come at once.  libmicrohttpd's own timeouts are not used: they
  * count whole seconds of inactivity, so that a byte a second lives for ever, and cannot tell an
  * idle connection from a slow request.  A byte that libmicrohttpd reads in the round in which
  * it arrived does not leave IDLE; then keepalive_ms is the deadline until the next byte. */
-enum http_phase { PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_WAIT, PHASE_REPLY };
+enum http_phase { PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_WAIT, PHASE_BEAT, PHASE_REPLY };
 
 struct http_connection {
     struct list link;

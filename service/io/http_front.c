@@ -177,8 +177,12 @@ static void reply_to_rest(struct http_front *front)
     const struct http_reply reply = {.status = 503, .close = true};
     for (struct list *at = front->connections.next; at != &front->connections; at = at->next) {
         struct http_request *request = CONTAINER_OF(at, struct http_connection, link)->request;
-        if (request && request->known && !request->replied)
+        if (!request || !request->known || !http_request_is_pending(request))
+            continue;
+        if (!request->replied)
             http_request_reply(request, &reply);
+        else
+            (void)!http_request_finish_reply(request, NULL);
     }
 }
 

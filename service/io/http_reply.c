@@ -49,14 +49,26 @@ static bool add_headers(struct http_request *request, const struct http_reply *r
 void http_reply_prepare(struct http_request *request, const struct http_reply *reply)
 {
     struct span body = blob_span(reply->body);
-    request->reply_status = reply->status;
-    request->reply_body = blob_ref(reply->body);
-    request->response = MHD_create_response_from_buffer_with_free_callback_cls(
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
         body.n, body.n ? (void *)(uintptr_t)body.p : NULL, free_blob, blob_ref(reply->body));
-    if (!request->response)
+    if (!response)
         blob_free(reply->body); /* the reference the response would have had */
-    if (!request->response || !add_headers(request, reply))
+    request->reply_body = blob_ref(reply->body);
+    http_reply_adopt(request, reply, response);
+}
+
+void http_reply_adopt(struct http_request *request, const struct http_reply *reply,
+                      struct MHD_Response *response)
+{
+    request->reply_status = reply->status;
+    request->response = response;
+    if (!response || !add_headers(request, reply))
         http_reply_drop(request);
+}
+
+size_t http_reply_bytes(const struct http_request *request)
+{
+    return request->padded.bytes ? request->padded.bytes : blob_span(request->reply_body).n;
 }
 
 void http_reply_drop(struct http_request *request)
@@ -90,7 +102,7 @@ static void print_head(const struct http_request *request, struct buf *head)
                request->reply_status,
                MHD_get_reason_phrase_for((unsigned)request->reply_status), date);
     (void)MHD_get_response_headers(request->response, print_header, head);
-    buf_printf(head, "Content-Length: %zu\r\n\r\n", blob_span(request->reply_body).n);
+    buf_printf(head, "Content-Length: %zu\r\n\r\n", http_reply_bytes(request));
 }
 
 void http_reply_write(struct http_request *request, size_t body_bytes_max)

@@ -49,16 +49,22 @@ void http_request_end(struct http_request *request, bool delivered)
     if (request->known)
         handler->on_end(handler->context, request, delivered);
     http_reply_drop(request);
+    blob_free(request->padded.body);
     buf_done(&request->body);
     arena_done(&request->arena);
     free(request);
+}
+
+bool http_request_is_pending(const struct http_request *request)
+{
+    return !request->replied || (request->padded.bytes && !request->padded.finished);
 }
 
 void http_request_lost(struct http_request *request)
 {
     const struct http_handler *handler = &front_of(request)->handler;
     request->connection->request = NULL;
-    if (request->known && !request->replied && !request->broken) {
+    if (request->known && http_request_is_pending(request) && !request->broken) {
         request->broken = true;
         handler->on_left(handler->context, request, true);
     }
@@ -85,6 +91,7 @@ void http_request_completed(void *context, struct MHD_Connection *mhd, void **re
         request->state = REQUEST_SENT;
         connection->request = NULL;
         buf_done(&request->body);
+        blob_free(take(request->padded.body));
         http_connection_confirm(connection, request);
     }
     http_connection_enter(connection, PHASE_IDLE);
@@ -99,21 +106,32 @@ static void tell_problem(struct http_request *request, enum front_problem proble
     handler->on_problem(handler->context, request, problem);
 }
 
+void http_request_enter_reply(struct http_request *request, uint64_t body_bytes)
+{
+    struct http_front *front = front_of(request);
+    request->reply_deadline_ms = event_loop_now_ms(front->loop) + front->request_timeout_ms +
+                                 (int64_t)(body_bytes * 1000 / front->reply_bytes_per_s_min);
+    request->state = REQUEST_REPLY;
+    /* From here on what the client's machine acknowledges tells.  Asked after the write it
+     * would be too late: a client may close as soon as it has read its reply. */
+    request->left = request->left || http_connection_client_is_gone(request->connection);
+    http_connection_enter(request->connection, PHASE_REPLY);
+}
+
 /* Hand the reply to libmicrohttpd.  MHD_NO: there is none, or no memory for it; close. */
 static enum MHD_Result answer(struct http_request *request)
 {
     struct http_connection *connection = request->connection;
-    struct http_front *front = connection->front;
     if (!request->response)
         return MHD_NO;
-    uint64_t bytes = blob_span(request->reply_body).n;
-    request->reply_deadline_ms = event_loop_now_ms(front->loop) + front->request_timeout_ms +
-                                 (int64_t)(bytes * 1000 / front->reply_bytes_per_s_min);
-    request->state = REQUEST_REPLY;
-    /* From here on what the client's machine acknowledges tells.  Asked after the write it
-     * would be too late: a client may close as soon as it has read its reply. */
-    request->left = request->left || http_connection_client_is_gone(connection);
-    http_connection_enter(connection, PHASE_REPLY);
+    uint64_t bytes = http_reply_bytes(request);
+    /* The reply to a HEAD is whole with its head. */
+    if (http_request_is_pending(request) && !span_is(request->head.method, "HEAD")) {
+        request->state = REQUEST_BEAT;
+        http_connection_enter(connection, PHASE_BEAT);
+    } else {
+        http_request_enter_reply(request, bytes);
+    }
     CRASH_POINT_AFTER("reply_half_written", http_reply_write(request, (size_t)bytes / 2));
     enum MHD_Result queued =
         MHD_queue_response(connection->mhd, (unsigned)request->reply_status, request->response);
@@ -125,13 +143,18 @@ static enum MHD_Result answer_or_suspend(struct http_request *request)
 {
     if (request->replied)
         return answer(request);
-    request->suspended = true;
-    MHD_suspend_connection(request->connection->mhd);
+    http_request_suspend(request);
     http_connection_enter(request->connection, PHASE_WAIT);
     return MHD_YES;
 }
 
-static void resume(struct http_request *request)
+void http_request_suspend(struct http_request *request)
+{
+    request->suspended = true;
+    MHD_suspend_connection(request->connection->mhd);
+}
+
+void http_request_resume(struct http_request *request)
 {
     struct http_front *front = front_of(request);
     request->suspended = false;
@@ -145,11 +168,15 @@ static void resume(struct http_request *request)
 void http_request_left(struct http_request *request, bool broken)
 {
     const struct http_handler *handler = &front_of(request)->handler;
-    ASSERT(request->suspended);
+    if (request->cut)
+        return;
     if (broken) {
         request->broken = true;
         handler->on_left(handler->context, request, true);
-        resume(request); /* handle() then closes it */
+        /* Whoever libmicrohttpd then asks, handle() or the padded reply, closes it. */
+        http_connection_abort(request->connection);
+        if (request->suspended)
+            http_request_resume(request);
     } else if (!request->left) {
         request->left = true;
         handler->on_left(handler->context, request, false);
@@ -163,13 +190,18 @@ void http_request_reply(struct http_request *request, const struct http_reply *r
     if (request->broken || request->cut)
         return;
     http_reply_prepare(request, reply);
+    http_request_send(request);
+}
+
+void http_request_send(struct http_request *request)
+{
     if (request->state == REQUEST_BODY)
         request->read_bytes_max = request->received_bytes + READ_AWAY_BYTES_MAX;
     if (!request->suspended)
         return;
     if (answer(request) != MHD_YES)
         request->cut = true;
-    resume(request);
+    http_request_resume(request);
 }
 
 /* ---- head */

@@ -6,15 +6,18 @@
 #include "core/framing.h"
 #include "io/http_connection.h"
 
-/*   HEAD -> BODY -> WAIT -> REPLY -> SENT
+/*   HEAD -> BODY -> WAIT -> BEAT -> REPLY -> SENT
  *
  * state | what holds                                      | left by
  * ------|-------------------------------------------------|---------------------------------
- * HEAD  | the request line is there; the handler knows    | complete head: BODY, WAIT, REPLY
- *       | nothing                                         |
- * BODY  | on_head was called; the body is being read,     | complete body: WAIT, REPLY;
+ * HEAD  | the request line is there; the handler knows    | complete head: BODY, WAIT, BEAT,
+ *       | nothing                                         | REPLY
+ * BODY  | on_head was called; the body is being read,     | complete body: WAIT, BEAT, REPLY;
  *       | or read away when there is a reply already      | cut off: gone
- * WAIT  | on_request or on_problem was called; suspended  | reply: REPLY; break: gone
+ * WAIT  | on_request or on_problem was called; suspended  | reply: REPLY; begun: BEAT;
+ *       |                                                 | break: gone
+ * BEAT  | the head of a padded reply is written; blanks   | body: REPLY; none, break: gone
+ *       | are, or all were and it is suspended            |
  * REPLY | libmicrohttpd writes the reply                  | written: SENT; break: gone
  * SENT  | the kernel has the reply, libmicrohttpd has     | confirmed, lost, too late: gone
  *       | forgotten the request                           |
@@ -24,8 +27,18 @@ enum http_request_state {
     REQUEST_HEAD,
     REQUEST_BODY,
     REQUEST_WAIT,
+    REQUEST_BEAT,
     REQUEST_REPLY,
     REQUEST_SENT
+};
+
+/* A reply that begins before its body is known: `bytes` long, of which `blanks` come before the
+ * body, written or not yet, and blanks again after it. */
+struct padded {
+    size_t bytes; /* 0: an ordinary reply */
+    size_t blanks;
+    struct blob *body;
+    bool finished; /* http_request_finish_reply was called */
 };
 
 struct http_request {
@@ -41,8 +54,8 @@ struct http_request {
     enum http_request_state state;
     bool known;     /* the handler has got on_head or on_problem */
     bool suspended; /* at libmicrohttpd */
-    bool replied;   /* http_request_reply was called */
-    bool left;      /* the client had closed its side before the reply began */
+    bool replied;   /* http_request_reply or http_request_begin_reply was called */
+    bool left;      /* the client had closed its side before the whole reply was given */
     bool broken;    /* on_left(true) was called */
     bool cut;       /* closed by us; a reply that comes now is dropped */
     bool faulty;    /* `problem` waits for the end of the body */
@@ -50,6 +63,7 @@ struct http_request {
     struct MHD_Response *response; /* the reply, until libmicrohttpd has it */
     struct blob *reply_body;       /* its body, likewise */
     int reply_status;
+    struct padded padded;
     void *tag;
 };
 
@@ -61,7 +75,16 @@ enum MHD_Result http_request_handle(void *context, struct MHD_Connection *mhd, c
 void http_request_completed(void *context, struct MHD_Connection *mhd, void **request_context,
                             enum MHD_RequestTerminationCode how);
 
-/* The client left while the reply is awaited. */
+/* The handler has still to reply, or to finish its reply. */
+bool http_request_is_pending(const struct http_request *request);
+/* Send the prepared reply, or have it sent once the body was read. */
+void http_request_send(struct http_request *request);
+/* The whole reply, body_bytes long, is given: its deadline and what tells delivery begin. */
+void http_request_enter_reply(struct http_request *request, uint64_t body_bytes);
+/* libmicrohttpd lets go of the connection until the resume, which it sees in this round. */
+void http_request_suspend(struct http_request *request);
+void http_request_resume(struct http_request *request);
+/* The client left while the reply is pending. */
 void http_request_left(struct http_request *request, bool broken);
 /* The body came slower than the minimum rate. */
 void http_request_too_slow(struct http_request *request);

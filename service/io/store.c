@@ -36,6 +36,35 @@ enum rc store_task(struct store *store, const struct store_task *task, store_tas
     return store->ops->task(store, task, callback, context);
 }
 
+enum rc store_publish(struct store *store, struct flight_id flight,
+                      const struct store_publication *publication, store_done_cb *callback,
+                      void *context)
+{
+    return store->ops->publish(store, flight, publication, callback, context);
+}
+
+enum rc store_result(struct store *store, const struct store_result_query *query,
+                     store_result_cb *callback, void *context)
+{
+    return store->ops->result(store, query, callback, context);
+}
+
+enum rc store_accepted(struct store *store, const struct flight_id *after,
+                       store_accepted_cb *callback, void *context)
+{
+    return store->ops->accepted(store, after, callback, context);
+}
+
+const char *flight_row_name(enum flight_row state)
+{
+    static const char *const names[] = {
+#define X(name, word) [name] = word,
+        FLIGHT_ROW_TABLE(X)
+#undef X
+    };
+    return names[state];
+}
+
 const char *store_task_name(enum store_task_kind kind)
 {
     static const char *const names[] = {

@@ -48,11 +48,13 @@ struct store_request {
     int64_t deadline_ms;    /* wall clock: no call starts after it */
 };
 
-/* What makes a running flight's outcome known beyond its waiters.  It is deleted when the flight
- * ends, all but the token. */
+/* What makes a running flight's outcome known beyond its waiters.  A flight may have several
+ * tokens, as a process that drives it again cannot know those of the one before; each is good as
+ * long as the flight's row.  The request, of which a flight keeps the first, is deleted when the
+ * flight ends. */
 struct store_publication {
-    const struct digest *token;          /* SHA-256 of its result token; NULL: as it is */
-    const struct store_request *request; /* NULL: as it is */
+    const struct digest *token;          /* SHA-256 of one more result token; NULL: none */
+    const struct store_request *request; /* NULL: none */
 };
 
 struct store_claim {
@@ -65,8 +67,8 @@ struct store_claim {
     struct span route;   /* for operators and result URLs */
     int64_t now_ms;
     unsigned paid_calls_max;
-    unsigned paid_calls; /* counted by this claim; 0 means 1 */
-    struct store_publication publication;
+    unsigned paid_calls; /* counted by this claim: those made without a row; 0 means 1 */
+    struct store_publication publication; /* of CLAIM_OK only */
 };
 
 enum claim_result {
@@ -77,7 +79,8 @@ enum claim_result {
 };
 
 /* rc is OK, or why nothing was (durably) done: E_IO (store trouble), E_LIMIT (full disk,
- * maximum size; claims: little space left), E_NOMEM, E_CLOSED.  A claim with a flight id that was used before: E_CONFLICT.
+ * maximum size; claims: little space left), E_NOMEM, E_CLOSED.  A claim with a flight id, or a
+ * token, that another flight has: E_CONFLICT.
  * Spans and records are valid during the callback only. */
 typedef void store_lookup_cb(void *context, enum rc rc, const struct key_record *record);
 typedef void store_claim_cb(void *context, enum rc rc, enum claim_result result,
@@ -124,6 +127,8 @@ enum flight_row {
 #undef X
 };
 
+const char *flight_row_name(enum flight_row state);
+
 /* A flight's row, which outlives what becomes of its key. */
 struct flight_record {
     enum flight_row state;
@@ -154,6 +159,7 @@ struct accepted_record {
     unsigned paid_calls;
     int64_t started_ms;
     struct store_request request;
+    bool corrupt; /* the stored request does not match its checksum: nothing but its deadline */
 };
 
 /* E_NOT_FOUND: there are no more.  The record is valid during the callback only. */
@@ -270,13 +276,15 @@ MUST_CHECK enum rc store_complete(struct store *store,
                                   store_done_cb *callback, void *context);
 MUST_CHECK enum rc store_release(struct store *store, const struct store_release *release,
                                  store_done_cb *callback, void *context);
-/* Durably publish a running flight.  E_CONFLICT: it does not run in the store. */
+/* Durably publish a running flight.  E_CONFLICT: it does not run in the store, or the token is
+ * another flight's. */
 MUST_CHECK enum rc store_publish(struct store *store, struct flight_id flight,
                                  const struct store_publication *publication,
                                  store_done_cb *callback, void *context);
 MUST_CHECK enum rc store_result(struct store *store, const struct store_result_query *query,
                                 store_result_cb *callback, void *context);
-/* The first accepted request behind `after` (NULL: of all) in the order of flight ids. */
+/* The first accepted request behind `after` (NULL: of all) in the order of flight ids; those
+ * accepted by this process are among them as long as they run. */
 MUST_CHECK enum rc store_accepted(struct store *store, const struct flight_id *after,
                                   store_accepted_cb *callback, void *context);
 MUST_CHECK enum rc store_task(struct store *store, const struct store_task *task,

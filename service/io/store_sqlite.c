@@ -57,6 +57,31 @@ static enum rc release(struct store *store, const struct store_release *params,
     return send_to(sqlite, &sqlite->writer, store_job_release(params, callback, context));
 }
 
+static enum rc publish(struct store *store, struct flight_id flight,
+                       const struct store_publication *publication, store_done_cb *callback,
+                       void *context)
+{
+    struct store_sqlite *sqlite = sqlite_of(store);
+    return send_to(sqlite, &sqlite->writer,
+                   store_job_publish(flight, publication, callback, context));
+}
+
+/* What was reported as committed is seen by the reader: each of its queries is a transaction of
+ * its own, which begins with the last commit. */
+static enum rc result(struct store *store, const struct store_result_query *query,
+                      store_result_cb *callback, void *context)
+{
+    struct store_sqlite *sqlite = sqlite_of(store);
+    return send_to(sqlite, &sqlite->reader, store_job_result(query, callback, context));
+}
+
+static enum rc accepted(struct store *store, const struct flight_id *after,
+                        store_accepted_cb *callback, void *context)
+{
+    struct store_sqlite *sqlite = sqlite_of(store);
+    return send_to(sqlite, &sqlite->reader, store_job_accepted(after, callback, context));
+}
+
 static enum rc task(struct store *store, const struct store_task *params,
                     store_task_cb *callback, void *context)
 {
@@ -85,8 +110,8 @@ static struct store_stats stats(struct store *store)
 void store_sqlite_send_back(struct store_sqlite *sqlite, struct store_job *job)
 {
     struct store_sqlite_counters *counters = &sqlite->counters;
-    /* E_CONFLICT, and E_LIMIT of a count, are answers of a store that works. */
-    bool answered = job->rc == OK || job->rc == E_CONFLICT ||
+    /* E_CONFLICT, E_NOT_FOUND, and E_LIMIT of a count, are answers of a store that works. */
+    bool answered = job->rc == OK || job->rc == E_CONFLICT || job->rc == E_NOT_FOUND ||
                     (job->rc == E_LIMIT && job->kind == STORE_JOB_COUNT);
     if (!answered)
         atomic_fetch_add(&counters->failures, 1);
@@ -137,6 +162,9 @@ static const struct store_ops sqlite_ops = {
     .count = count,
     .complete = complete,
     .release = release,
+    .publish = publish,
+    .result = result,
+    .accepted = accepted,
     .task = task,
     .stats = stats,
     .free = sqlite_free,

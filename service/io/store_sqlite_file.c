@@ -250,7 +250,8 @@ static void read_salt(struct sqlite_db *db, uint8_t salt[STORE_SALT_BYTES])
     sqlite_db_end(db);
 }
 
-/* One process per store: whatever runs in the file died with an earlier process. */
+/* One process per store: whatever runs in the file died with an earlier process, and only what
+ * was accepted is driven again. */
 static void recover(struct store_sqlite *sqlite, struct sqlite_db *db, int64_t now_ms)
 {
     int64_t forget_ms = now_ms + sqlite->released_ttl_ms;
@@ -263,6 +264,8 @@ static void recover(struct store_sqlite *sqlite, struct sqlite_db *db, int64_t n
     CRASH_POINT("recovery_half_done");
     sqlite->store.interrupted =
         (unsigned)interrupt(db, QUERY_INTERRUPT_KEYS, now_ms, forget_ms);
+    sqlite_db_query(db, QUERY_FORGET_REQUESTS);
+    (void)sqlite_db_run(db);
     sqlite_db_query(db, QUERY_MAKE_SALT);
     sqlite_db_bind_blob(db, ":salt", salt, sizeof salt);
     (void)sqlite_db_run(db);
@@ -270,6 +273,7 @@ static void recover(struct store_sqlite *sqlite, struct sqlite_db *db, int64_t n
     sqlite_db_query(db, QUERY_COMMIT);
     (void)sqlite_db_run(db);
     CRASH_POINT("recovered");
+    sqlite->store.accepted = (unsigned)sqlite_db_number(db, QUERY_ACCEPTED_COUNT);
     read_salt(db, sqlite->store.salt);
 }
 

@@ -40,7 +40,7 @@ struct store_sqlite {
     int64_t now_seen_ms; /* ... and the monotonic clock then; 0: none was seen */
 };
 
-/* store_sqlite_file.c.  Fills in paths, lock, both connections, salt and interrupted.  Results
+/* store_sqlite_file.c.  Fills in paths, lock, both connections, salt, interrupted and accepted.  Results
  * and `problem` as store_sqlite_open; what was opened until a failure is left to
  * store_sqlite_file_close. */
 MUST_CHECK enum rc store_sqlite_file_open(struct store_sqlite *sqlite,
@@ -59,6 +59,15 @@ void store_sqlite_disk_measure(struct store_sqlite *sqlite);
 void store_sqlite_perform(struct store_sqlite *sqlite, struct sqlite_db *db,
                           struct store_job *job);
 
+/* store_sqlite_published.c.  Like store_sqlite_perform, for what makes flights known beyond
+ * their waiters. */
+void store_sqlite_perform_publish(struct sqlite_db *db, struct store_job *job);
+void store_sqlite_perform_result(struct sqlite_db *db, struct store_job *job);
+void store_sqlite_perform_accepted(struct sqlite_db *db, struct store_job *job);
+/* What a job publishes of a flight that runs. */
+void store_sqlite_publish(struct sqlite_db *db, const struct flight_id *flight,
+                          const struct store_job_publication *publication);
+
 /* store_sqlite_tasks.c.  Like store_sqlite_perform, for operators' tasks. */
 void store_sqlite_perform_task(struct store_sqlite *sqlite, struct sqlite_db *db,
                                struct store_job *job);
@@ -71,6 +80,22 @@ void store_sqlite_bind_flight(struct sqlite_db *db, const struct flight_id *flig
 enum key_state store_sqlite_state_of(struct span name);
 /* A copy in the job's memory; absent: NULL, or out of memory (db->code). */
 struct span store_sqlite_read_bytes(struct sqlite_db *db, int column, struct store_job *job);
+
+/* What queries tell of an answer, in columns side by side. */
+enum {
+    ANSWER_STATUS,
+    ANSWER_CONTENT_TYPE,
+    ANSWER_REQUEST_ID,
+    ANSWER_ERROR_CODE,
+    ANSWER_BODY, /* flights.body */
+    ANSWER_BODY_SHA256,
+    ANSWER_BODY_BYTES
+};
+/* The answer in the columns from `first` on, without its body. */
+void store_sqlite_read_answer(struct sqlite_db *db, int first, struct store_job *job,
+                              struct answer *ret);
+/* Its body, if it has one; true: it has, but not as it was stored, and none is read. */
+bool store_sqlite_read_body(struct sqlite_db *db, int first, struct answer *ret);
 
 /* store_sqlite_reaper.c.  Deletes a few rows that ended before now_ms, or gives some free space
  * of the file back.  True: there is more to do.  Failures: db->code. */

@@ -1,6 +1,7 @@
 #include "io/store_sqlite_internal.h"
 
 #include "base/crash_point.h"
+
 /* The columns of QUERY_KEY_GET. */
 enum {
     KEY_STATE,
@@ -10,13 +11,7 @@ enum {
     KEY_CREATED_MS,
     KEY_ENDED_MS,
     KEY_MEMBERS,
-    FLIGHT_STATUS,
-    FLIGHT_CONTENT_TYPE,
-    FLIGHT_REQUEST_ID,
-    FLIGHT_ERROR_CODE,
-    FLIGHT_BODY,
-    BODY_SHA256,
-    BODY_BYTES
+    KEY_ANSWER /* of its last flight, from here on */
 };
 
 void store_sqlite_bind_digest(struct sqlite_db *db, const char *name,
@@ -50,24 +45,34 @@ struct span store_sqlite_read_bytes(struct sqlite_db *db, int column, struct sto
     return copy;
 }
 
+void store_sqlite_read_answer(struct sqlite_db *db, int first, struct store_job *job,
+                              struct answer *ret)
+{
+    ret->status = (int)sqlite_db_int(db, first + ANSWER_STATUS);
+    ret->content_type = store_sqlite_read_bytes(db, first + ANSWER_CONTENT_TYPE, job);
+    ret->request_id = store_sqlite_read_bytes(db, first + ANSWER_REQUEST_ID, job);
+    ret->error_code = store_sqlite_read_bytes(db, first + ANSWER_ERROR_CODE, job);
+}
+
 /* Pages have no checksums, so a damaged disk shows here only. */
-static void read_body(struct sqlite_db *db, struct key_record *record)
+bool store_sqlite_read_body(struct sqlite_db *db, int first, struct answer *ret)
 {
     struct digest stored, actual;
-    struct span bytes = sqlite_db_bytes(db, BODY_BYTES);
-    record->corrupt = !bytes.p || !sqlite_db_copy(db, BODY_SHA256, &stored, sizeof stored);
-    if (record->corrupt)
-        return;
+    if (!sqlite_db_bytes(db, first + ANSWER_BODY).p)
+        return false;
+    struct span bytes = sqlite_db_bytes(db, first + ANSWER_BODY_BYTES);
+    if (!bytes.p || !sqlite_db_copy(db, first + ANSWER_BODY_SHA256, &stored, sizeof stored))
+        return true;
     if (sha256_of(&bytes, 1, &actual) != OK) {
         sqlite_db_fail(db, SQLITE_NOMEM);
-        return;
+        return false;
     }
-    record->corrupt = !digest_eq(&stored, &actual);
-    if (record->corrupt)
-        return;
-    record->answer.body = blob_new(bytes);
-    if (!record->answer.body)
+    if (!digest_eq(&stored, &actual))
+        return true;
+    ret->body = blob_new(bytes);
+    if (!ret->body)
         sqlite_db_fail(db, SQLITE_NOMEM);
+    return false;
 }
 
 static void read_row(struct sqlite_db *db, struct store_job *job)
@@ -82,16 +87,12 @@ static void read_row(struct sqlite_db *db, struct store_job *job)
     record->created_ms = sqlite_db_int(db, KEY_CREATED_MS);
     record->ended_ms = sqlite_db_int(db, KEY_ENDED_MS);
     record->members = store_sqlite_read_bytes(db, KEY_MEMBERS, job);
-    record->answer.status = (int)sqlite_db_int(db, FLIGHT_STATUS);
-    record->answer.content_type = store_sqlite_read_bytes(db, FLIGHT_CONTENT_TYPE, job);
-    record->answer.request_id = store_sqlite_read_bytes(db, FLIGHT_REQUEST_ID, job);
-    record->answer.error_code = store_sqlite_read_bytes(db, FLIGHT_ERROR_CODE, job);
+    store_sqlite_read_answer(db, KEY_ANSWER, job, &record->answer);
     if (record->state != KEY_DONE && record->state != KEY_FAILED)
         return;
-    if (sqlite_db_bytes(db, FLIGHT_BODY).p)
-        read_body(db, record);
-    else
-        record->corrupt = record->answer.status == 0; /* its flight's row is missing */
+    bool damaged = store_sqlite_read_body(db, KEY_ANSWER, &record->answer);
+    bool flight_is_missing = !record->answer.body && record->answer.status == 0;
+    record->corrupt = damaged || flight_is_missing;
 }
 
 static void read_key(struct sqlite_db *db, const struct digest *key, int64_t now_ms,
@@ -124,7 +125,8 @@ static enum claim_result refusal(const struct store_claim *claim,
     return record->state == KEY_RELEASED && same ? CLAIM_EXHAUSTED : CLAIM_EXISTS;
 }
 
-static void perform_claim(struct sqlite_db *db, struct store_job *job)
+/* One statement: true if the claim has the key now, in the job's record. */
+static bool claim_key(struct sqlite_db *db, struct store_job *job)
 {
     const struct store_claim *claim = &job->claim;
     sqlite_db_query(db, QUERY_KEY_CLAIM);
@@ -134,6 +136,7 @@ static void perform_claim(struct sqlite_db *db, struct store_job *job)
         sqlite_db_bind_blob(db, ":members", claim->members.p, claim->members.n);
     store_sqlite_bind_flight(db, &claim->flight);
     sqlite_db_bind_int(db, ":now_ms", claim->now_ms);
+    sqlite_db_bind_int(db, ":paid_calls", claim->paid_calls > 0 ? claim->paid_calls : 1);
     sqlite_db_bind_int(db, ":paid_calls_max", claim->paid_calls_max);
     bool claimed = sqlite_db_step(db);
     if (claimed) {
@@ -147,9 +150,16 @@ static void perform_claim(struct sqlite_db *db, struct store_job *job)
         };
     }
     (void)sqlite_db_run(db);
-    if (claimed) {
+    return claimed;
+}
+
+static void perform_claim(struct sqlite_db *db, struct store_job *job)
+{
+    const struct store_claim *claim = &job->claim;
+    if (claim_key(db, job)) {
         CRASH_POINT("claim_half_done");
         start_flight(db, claim);
+        store_sqlite_publish(db, &claim->flight, &job->publication);
         CRASH_POINT("claim_not_committed");
         job->claim_result = CLAIM_OK;
         return;
@@ -212,8 +222,15 @@ struct flight_ending {
     struct flight_id flight;
     const char *state;
     const struct answer *answer;
-    int64_t now_ms, forget_ms;
+    int64_t now_ms;
+    int64_t forget_ms;     /* of its key */
+    int64_t keep_until_ms; /* its own row stays at least as long */
 };
+
+static int64_t later(int64_t a_ms, int64_t b_ms)
+{
+    return a_ms > b_ms ? a_ms : b_ms;
+}
 
 static void end_flight(struct sqlite_db *db, const struct flight_ending *ending)
 {
@@ -231,17 +248,12 @@ static void end_flight(struct sqlite_db *db, const struct flight_ending *ending)
     sqlite_db_bind_text(db, ":error_code", answer->error_code);
     if (body)
         sqlite_db_bind_int(db, ":body", body);
-    sqlite_db_bind_int(db, ":forget_ms", ending->forget_ms);
+    sqlite_db_bind_int(db, ":forget_ms", later(ending->forget_ms, ending->keep_until_ms));
     /* A key that runs without its flight's row cannot come from our own hand: rather lose this
      * answer than keep one that nobody can find. */
     if (sqlite_db_run(db) == 0)
         sqlite_db_fail(db, SQLITE_CONSTRAINT);
     CRASH_POINT("ending_not_committed");
-}
-
-static int64_t later(int64_t a_ms, int64_t b_ms)
-{
-    return a_ms > b_ms ? a_ms : b_ms;
 }
 
 static void perform_complete(struct store_sqlite *sqlite, struct sqlite_db *db,
@@ -258,6 +270,7 @@ static void perform_complete(struct store_sqlite *sqlite, struct sqlite_db *db,
         .forget_ms = completion->failed
                          ? later(expires_ms, completion->now_ms + sqlite->released_ttl_ms)
                          : expires_ms,
+        .keep_until_ms = completion->keep_until_ms,
     };
     sqlite_db_query(db, QUERY_KEY_COMPLETE);
     store_sqlite_bind_digest(db, ":key", &completion->key);
@@ -282,6 +295,7 @@ static void perform_release(struct store_sqlite *sqlite, struct sqlite_db *db,
         .answer = &release->outcome,
         .now_ms = release->now_ms,
         .forget_ms = release->now_ms + sqlite->released_ttl_ms,
+        .keep_until_ms = release->keep_until_ms,
     };
     sqlite_db_query(db, QUERY_KEY_RELEASE);
     store_sqlite_bind_digest(db, ":key", &release->key);
@@ -314,6 +328,15 @@ void store_sqlite_perform(struct store_sqlite *sqlite, struct sqlite_db *db,
         break;
     case STORE_JOB_RELEASE:
         perform_release(sqlite, db, job);
+        break;
+    case STORE_JOB_PUBLISH:
+        store_sqlite_perform_publish(db, job);
+        break;
+    case STORE_JOB_RESULT:
+        store_sqlite_perform_result(db, job);
+        break;
+    case STORE_JOB_ACCEPTED:
+        store_sqlite_perform_accepted(db, job);
         break;
     case STORE_JOB_TASK:
         store_sqlite_perform_task(sqlite, db, job);

@@ -22,8 +22,30 @@ struct selection {
     struct key_summary *keys;
     size_t count;
     size_t scanned;
-    struct digest last;
+    struct digest last; /* of those scanned */
+    bool more;          /* there may be others behind it */
 };
+
+/* The digests that a task may look at. */
+struct range {
+    struct digest first, last;
+};
+
+static struct range range_of(const struct store_task *task)
+{
+    struct range range;
+    memset(&range.first, 0, sizeof range.first);
+    memset(&range.last, 0xff, sizeof range.last);
+    return task->by_key ? (struct range){task->key, task->key} : range;
+}
+
+static void bind_range(struct sqlite_db *db, const struct store_task *task,
+                       const struct range *range)
+{
+    sqlite_db_bind_blob(db, ":after", task->after.bytes, task->goes_on ? SHA256_BYTES : 0);
+    store_sqlite_bind_digest(db, ":first", &range->first);
+    store_sqlite_bind_digest(db, ":last", &range->last);
+}
 
 static bool is_meant(const struct store_task *task, const struct key_summary *key, bool is_over)
 {
@@ -62,19 +84,15 @@ static void read_key(struct sqlite_db *db, struct store_job *job, struct selecti
 static void scan(struct sqlite_db *db, struct store_job *job, struct selection *selection)
 {
     const struct store_task *task = &job->task;
-    struct digest first = {{0}}, last;
-    memset(&last, 0xff, sizeof last);
-    if (task->by_key)
-        first = last = task->key;
+    struct range range = range_of(task);
     sqlite_db_query(db, QUERY_TASK_SCAN);
     sqlite_db_bind_int(db, ":now_ms", task->now_ms);
-    sqlite_db_bind_blob(db, ":after", task->after.bytes, task->goes_on ? SHA256_BYTES : 0);
-    store_sqlite_bind_digest(db, ":first", &first);
-    store_sqlite_bind_digest(db, ":last", &last);
+    bind_range(db, task, &range);
     sqlite_db_bind_int(db, ":rows", STORE_TASK_KEYS_MAX);
     while (sqlite_db_step(db))
         read_key(db, job, selection);
     sqlite_db_end(db);
+    selection->more = selection->scanned == STORE_TASK_KEYS_MAX;
 }
 
 static bool release_key(struct sqlite_db *db, const struct key_summary *key, int64_t now_ms,
@@ -106,12 +124,29 @@ static bool purge_key(struct sqlite_db *db, const struct key_summary *key)
     return purged;
 }
 
-static size_t purge_all(struct sqlite_db *db, const struct selection *selection)
+/* Result URLs may keep a flight longer than its key, which then is in no selection. */
+static void purge_keyless(struct sqlite_db *db, const struct store_task *task,
+                          const struct selection *selection)
+{
+    struct range range = range_of(task);
+    if (selection->more)
+        range.last = selection->last;
+    sqlite_db_query(db, QUERY_TASK_PURGE_KEYLESS);
+    bind_range(db, task, &range);
+    if (task->by_scope)
+        store_sqlite_bind_digest(db, ":scope", &task->scope);
+    sqlite_db_bind_int(db, ":created_before_ms", task->created_before_ms);
+    (void)sqlite_db_run(db);
+}
+
+static size_t purge_all(struct sqlite_db *db, const struct store_task *task,
+                        const struct selection *selection)
 {
     size_t purged = 0;
     sqlite_db_script(db, schema_queries[QUERY_ERASE]);
     for (size_t i = 0; i < selection->count; i++)
         purged += purge_key(db, &selection->keys[i]);
+    purge_keyless(db, task, selection);
     return purged;
 }
 
@@ -138,11 +173,11 @@ void store_sqlite_perform_task(struct store_sqlite *sqlite, struct sqlite_db *db
                                          task->now_ms + sqlite->released_ttl_ms);
         break;
     case STORE_TASK_PURGE:
-        result->count = purge_all(db, &selection);
+        result->count = purge_all(db, task, &selection);
         /* A failure before this leaves it on, which costs time and nothing else. */
         sqlite_db_script(db, schema_queries[QUERY_ERASE_CHEAPLY]);
         break;
     }
-    result->more = selection.scanned == STORE_TASK_KEYS_MAX;
+    result->more = selection.more;
     result->next = selection.last;
 }

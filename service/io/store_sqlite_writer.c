@@ -70,6 +70,9 @@ static void note_time_of(struct store_sqlite *sqlite, const struct store_job *jo
         break;
     case STORE_JOB_LOOKUP:
     case STORE_JOB_COUNT:
+    case STORE_JOB_PUBLISH:
+    case STORE_JOB_RESULT:
+    case STORE_JOB_ACCEPTED:
         break;
     }
 }

@@ -289,6 +289,26 @@ void model_leave(struct world *world, struct http_request *request, bool broken)
     CHECK(world, !cancels || !model_upstream_runs(world, request->marker, request->scope));
 }
 
+/* No route of the model has an edge policy that begins replies early. */
+void http_request_begin_reply(struct http_request *request, const struct http_reply *head,
+                              size_t body_bytes)
+{
+    (void)head, (void)body_bytes;
+    CHECK(request->world, !"a reply begins early");
+}
+
+void http_request_beat(struct http_request *request)
+{
+    CHECK(request->world, !"a reply beats");
+}
+
+enum rc http_request_finish_reply(struct http_request *request, struct blob *body)
+{
+    (void)body;
+    CHECK(request->world, !"a reply that did not begin is finished");
+    return OK;
+}
+
 void model_requests_end(struct world *world)
 {
     for (unsigned left = world->open_requests; left > 0; left--)

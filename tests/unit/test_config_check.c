@@ -341,20 +341,11 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "\"adopt_window_s\": 1, \"on_interrupted\": \"fail\", \"on_store_error\": \"memory\"},"
         "\"limits\": {\"memory_bytes_max\": 1048576, \"queue_max\": 1, \"queue_s\": 0.25, "
         "\"store_bytes_max\": 1048576, \"store_free_bytes_min\": 0}}",
-        "unstream.json: idempotency.result_url_ttl_s: " NOT_YET "result_url_ttl_s 1\n"
         "unstream.json: limits.queue_max: " NOT_YET "queue_max 1\n"
         "unstream.json: limits.queue_s: " NOT_YET "queue_s 0.25\n"
         "unstream.json: clients[0].flights_max: " NOT_YET "flights_max 5\n"
         "unstream.json: clients[0].requests_per_minute: " NOT_YET "requests_per_minute 6\n"
-        "unstream.json: routes.\"/v1/messages\".fallback: " NOT_YET "fallback \"anthropic\"\n"
-        "unstream.json: routes.\"/v1/messages\".edge: " NOT_YET "edge \"redirect\"\n"
-        "unstream.json: routes.\"/v1/messages\".hold_s: " NOT_YET "hold_s 20\n"
-        "unstream.json: routes.\"/v1/messages\".heartbeat_after_s: " NOT_YET
-        "heartbeat_after_s 1\n"
-        "unstream.json: routes.\"/v1/messages\".beat_s: " NOT_YET "beat_s 2\n"
-        "unstream.json: routes.\"/v1/messages\".hops_max: " NOT_YET "hops_max 5\n"
-        "unstream.json: routes.\"/v1/messages\".conflict_status: " NOT_YET
-        "conflict_status 409\n");
+        "unstream.json: routes.\"/v1/messages\".fallback: " NOT_YET "fallback \"anthropic\"\n");
     const struct config_route *route = &f.config->routes[API_MESSAGES];
     assert_int_equal(route->edge, EDGE_REDIRECT);
     assert_int_equal(route->hold_ms, 20000);

@@ -62,11 +62,7 @@ TEST(config_print, the_example_of_the_manual_loads)
         "unstream.json: clients[0].flights_max: accepted, but not in effect in this "
         "version: flights_max 50\n"
         "unstream.json: clients[0].requests_per_minute: accepted, but not in effect in "
-        "this version: requests_per_minute 600\n"
-        "unstream.json: routes.\"/v1/messages\".edge: accepted, but not in effect in "
-        "this version: edge \"conflict\"\n"
-        "unstream.json: routes.\"/api/llm\".edge: accepted, but not in effect in this "
-        "version: edge \"redirect\"\n");
+        "this version: requests_per_minute 600\n");
     assert_int_equal(f.config->listen.count, 3);
     assert_span_equal(f.config->upstreams[1].api_key, "sk-2");
     assert_span_equal(f.config->upstreams[1].pass_headers.items[0], "x-title");

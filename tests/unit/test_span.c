@@ -37,3 +37,26 @@ TEST(span, an_absent_span_has_no_bytes_to_go_on_to)
     assert_non_null(span_from(SPAN("a"), 1).p);
     assert_non_null(span_from(SPAN("a"), 2).p);
 }
+
+TEST(span, hexadecimal_digits_of_either_case_are_bytes)
+{
+    uint8_t bytes[2] = {0};
+    assert_true(span_hex_to_bytes(SPAN("09aF"), bytes, 2));
+    assert_int_equal(bytes[0], 0x09);
+    assert_int_equal(bytes[1], 0xAF);
+    assert_true(span_hex_to_bytes(SPAN("fA90"), bytes, 2));
+    assert_int_equal(bytes[0], 0xFA);
+    assert_int_equal(bytes[1], 0x90);
+}
+
+TEST(span, what_is_not_all_hexadecimal_digits_leaves_the_bytes_untouched)
+{
+    static const struct span wrong[] = {SPAN("000"),  SPAN("00000"), SPAN("000g"),
+                                        SPAN("00:0"), SPAN("@000"),  SPAN("0`00"),
+                                        SPAN("0/00"), SPAN("000G"),  SPAN("")};
+    uint8_t bytes[2] = {1, 2};
+    for (size_t i = 0; i < COUNT_OF(wrong); i++)
+        assert_false(span_hex_to_bytes(wrong[i], bytes, 2));
+    assert_int_equal(bytes[0], 1);
+    assert_int_equal(bytes[1], 2);
+}

@@ -75,7 +75,7 @@ TEST(store_sqlite_file, the_file_has_the_layout_that_was_measured)
     WORLD(w);
     assert_int_equal(ask_file(&w, "PRAGMA page_size"), 8192);
     assert_int_equal(ask_file(&w, "PRAGMA auto_vacuum"), 2);
-    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 3);
+    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 4);
     assert_int_equal(ask_file(&w, "PRAGMA application_id"), 0x756e7374);
     assert_int_equal(ask_file(&w, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
 }
@@ -177,9 +177,9 @@ TEST(store_sqlite_file, a_newer_schema_is_refused_and_left_alone)
 {
     WORLD(w);
     world_close(&w);
-    (void)ask_file(&w, "PRAGMA user_version = 4");
-    assert_refused(&w, E_INVALID, "newer unstream (schema 4, this program knows 3)");
-    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 4);
+    (void)ask_file(&w, "PRAGMA user_version = 5");
+    assert_refused(&w, E_INVALID, "newer unstream (schema 5, this program knows 4)");
+    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 5);
 }
 
 TEST(store_sqlite_file, an_older_file_is_brought_up_to_date_with_its_keys)
@@ -191,7 +191,7 @@ TEST(store_sqlite_file, an_older_file_is_brought_up_to_date_with_its_keys)
     world_close(&w);
     make_schema_1(&w);
     assert_int_equal(world_open(&w), OK);
-    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 3);
+    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 4);
     REPLY kept = lookup(&w, 'a', NOW_MS);
     assert_int_equal(kept.record.state, KEY_DONE);
     assert_span_equal(blob_span(kept.body), "kept");
