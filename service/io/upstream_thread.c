@@ -12,7 +12,9 @@ enum {
     EVENTS_PER_ROUND = 256,
     IDLE_CALLS_MAX = 64, /* a pooled handle keeps its buffers */
     RECHECK_PAUSE_MS = 100,
-    DISCARD_BYTES = 1 << 20 /* of a connection, at a time; nothing is copied */
+    /* More than a socket holds, and nothing is copied. */
+    DISCARD_BYTES = 1 << 20,
+    DISCARDS_MAX = 64
 };
 
 struct call *upstream_thread_take_call(struct upstream_thread *thread)
@@ -46,9 +48,13 @@ static const uint64_t IDLE = UINT64_C(1) << 32;
  * shut down, it is found to be dead when it is to be used again. */
 static void retire(int fd)
 {
-    (void)shutdown(fd, SHUT_RDWR); /* what comes from now on is refused */
-    while (recv(fd, NULL, DISCARD_BYTES, MSG_TRUNC | MSG_DONTWAIT) > 0)
-        ;
+    /* Closing it sends a reset, as it did with bytes unread: the other side may still send. */
+    const struct linger reset = {.l_onoff = 1};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    (void)shutdown(fd, SHUT_RDWR);
+    for (int i = 0; i < DISCARDS_MAX; i++)
+        if (recv(fd, NULL, DISCARD_BYTES, MSG_TRUNC | MSG_DONTWAIT) <= 0)
+            return;
 }
 
 static void watch_idle(const struct upstream_thread *thread, int fd)

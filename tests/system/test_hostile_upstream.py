@@ -452,16 +452,26 @@ def test_a_redirect_is_not_followed(victim, enemy, status):
     assert reply["location"] is None and b"sk-secret" not in reply.body
 
 
-def test_our_own_address_as_upstream_is_a_loop(provider, enemy, binary, tmp_path):
+def loop_of(launch, **settings):
+    """A service whose chat upstream is its own other address."""
     port = free_port()
-    service = Service(provider, tmp_path / "loop", {
-        "listen": [f"127.0.0.1:PORT", f"127.0.0.1:{port}"],
-        "upstreams": {"chat": {**QUICK, "base_url": f"http://127.0.0.1:{port}/v1"}}})
+    return launch({"listen": ["127.0.0.1:PORT", f"127.0.0.1:{port}"],
+                   "upstreams": {"chat": {**QUICK, "base_url": f"http://127.0.0.1:{port}/v1", **settings}}})
+
+
+def chat_requests(service):
+    """What the log says of ended requests of this route."""
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    return [line["status"] for line in lines if line["event"] == "request" and line.get("route") == CHAT]
+
+
+@pytest.mark.parametrize("settings", [{}, {"api_key": "sk-operator"}])
+def test_our_own_address_as_upstream_is_a_loop(launch, settings):
+    service = loop_of(launch, **settings)
     reply = service.post(CHAT, question(CHAT, unique("loop")))
     assert_error(reply, CHAT, 508, "loop_detected", retry=False)
     service.stop()
-    requests = [json.loads(line) for line in service.log.read_text().splitlines()]
-    assert len([line for line in requests if line["event"] == "request" and line.get("route") == CHAT]) == 2
+    assert chat_requests(service) == [508, 508]  # the call that came back, and the one that made it
 
 
 # ---- an end at each stage
