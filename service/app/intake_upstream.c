@@ -101,8 +101,6 @@ enum rc intake_address(struct intake *intake, const struct intake_context *conte
     switch (upstream_request_headers(&params, &intake->arena, &headers)) {
     case UPSTREAM_REQUEST_FINE:
         break;
-    case UPSTREAM_REQUEST_LOOP:
-        return intake_refuse(ret, HTTP_ERROR_LOOP_DETECTED, NULL);
     case UPSTREAM_REQUEST_BAD_VALUE:
         return intake_refuse(ret, HTTP_ERROR_BAD_FRAMING, "a header holds a control character");
     case UPSTREAM_REQUEST_NO_MEMORY:

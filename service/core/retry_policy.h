@@ -1,10 +1,11 @@
 /* Which failed upstream calls are made again, and when.
  *
  * Retried is what may pass: connection and DNS failures, 408, 429 (but not an exhausted quota),
- * 5xx, 529, timeouts, cut streams, error events that mean the same, and malformed streams once.
- * All else is final.  Between calls lies full-jitter exponential back-off, at least as long as
- * the provider asked for, never past the deadline.  A budget per upstream keeps retries from
- * multiplying the load on a provider that is down.
+ * 5xx (but not 508, RFC 5842 7.2: the way there leads back to where it began), 529, timeouts,
+ * cut streams, error events that mean the same, and malformed streams once.  All else is final.
+ * Between calls lies full-jitter exponential back-off, at least as long as the provider asked
+ * for, never past the deadline.  A budget per upstream keeps retries from multiplying the load
+ * on a provider that is down.
  *
  * Pure: time and dice are arguments.  Thread: the loop (one owner per budget). */
 #ifndef CORE_RETRY_POLICY_H
@@ -13,6 +14,7 @@
 #include "core/attempt.h"
 
 enum {
+    HTTP_LOOP_DETECTED = 508,
     RETRY_BUDGET_MAX = 100,  /* retries that can be saved up per upstream */
     RETRY_BUDGET_START = 10, /* retries allowed before any flight succeeded in earning more */
     RETRY_BUDGET_REFILL_MS = 10000,        /* one retry is earned in this time */
