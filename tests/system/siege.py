@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "provider"))
 from hostile import right_answer  # noqa: E402
 from support import CHAT, MESSAGES, Service, question, unique  # noqa: E402
 
+LISTENING = "0A"
 KIB, MIB = 1 << 10, 1 << 20
 GROWTH_MAX = 48 * MIB  # of the whole process in one test, sanitizers and all
 
@@ -26,8 +27,11 @@ class Besieged(Service):
         [line] = [line for line in (self.proc / "status").read_text().splitlines() if line.startswith(name + ":")]
         return int(line.split()[1]) * KIB
 
-    def descriptors(self):
-        return len(list((self.proc / "fd").iterdir()))
+    def client_sockets(self):
+        """How many sockets of clients it holds (those that closed are not its own any more)."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ours = [row for row in rows if int(row[1].split(":")[1], 16) == self.port]
+        return sum(row[3] != LISTENING and row[9] != "0" for row in ours)
 
     @contextlib.contextmanager
     def bounded(self, growth_max=GROWTH_MAX):
