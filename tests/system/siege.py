@@ -27,6 +27,11 @@ class Besieged(Service):
         [line] = [line for line in (self.proc / "status").read_text().splitlines() if line.startswith(name + ":")]
         return int(line.split()[1]) * KIB
 
+    def processor_s(self):
+        """Seconds of processor time so far."""
+        fields = (self.proc / "stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def client_sockets(self):
         """How many sockets of clients it holds (those that closed are not its own any more)."""
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
