@@ -133,6 +133,7 @@ class Enemy:
     def __init__(self, tls=None, on_accept=None):
         self.tls, self.on_accept = tls, on_accept
         self.scripts, self.requests = {}, {}
+        self.remembers = True  # the requests
         self.accepted = 0
         self.peers = set()
         self.lock = threading.Lock()
@@ -192,8 +193,9 @@ class Enemy:
                 return
             while request := peer.read_request():
                 model = request.json.get("model")
-                with self.lock:
-                    self.requests.setdefault(model, []).append(request)
+                if self.remembers:
+                    with self.lock:
+                        self.requests.setdefault(model, []).append(request)
                 if not self.scripts.get(model, answer_rightly)(peer, request):
                     return
         finally:
