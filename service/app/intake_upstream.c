@@ -142,8 +142,6 @@ static enum rc address(struct intake *intake, const struct intake_context *conte
     switch (upstream_request_headers(&params, &intake->arena, &headers)) {
     case UPSTREAM_REQUEST_FINE:
         break;
-    case UPSTREAM_REQUEST_LOOP:
-        return intake_refuse(ret_refusal, HTTP_ERROR_LOOP_DETECTED, NULL);
     case UPSTREAM_REQUEST_BAD_VALUE:
         return intake_refuse(ret_refusal, HTTP_ERROR_BAD_FRAMING,
                              "a header holds a control character");

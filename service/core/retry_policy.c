@@ -110,7 +110,8 @@ int64_t attempt_retry_after_ms(const struct attempt_outcome *outcome, int64_t no
 
 static bool status_may_pass(int status)
 {
-    return status == 408 || status == 429 || (status >= 500 && status <= 599);
+    return status == 408 || status == 429 ||
+           (status >= 500 && status <= 599 && status != HTTP_LOOP_DETECTED);
 }
 
 /* Whether the same call may end better another time. */

@@ -1,10 +1,11 @@
 /* Which failed upstream calls are made again, and when.
  *
  * Retried is what may pass: connection and DNS failures, 408, 429 (but not an exhausted quota),
- * 5xx, 529, timeouts, cut streams, error events that mean the same, and malformed streams once.
- * All else is final.  Between calls lies full-jitter exponential back-off, at least as long as
- * the provider asked for, never past the deadline.  A budget per upstream keeps retries from
- * multiplying the load on a provider that is down.
+ * 5xx (but not 508, RFC 5842 7.2: the way there leads back to where it began), 529, timeouts,
+ * cut streams, error events that mean the same, and malformed streams once.  All else is final.
+ * Between calls lies full-jitter exponential back-off, at least as long as the provider asked
+ * for, never past the deadline.  A budget per upstream keeps retries from multiplying the load
+ * on a provider that is down.
  *
  * Where a fallback would take the call, what fallback_is_for (fallback.h) names goes there at
  * once: nothing was refused there that would have to be waited out, and it is no repetition for
@@ -17,6 +18,7 @@
 #include "core/attempt.h"
 
 enum {
+    HTTP_LOOP_DETECTED = 508,
     RETRY_BUDGET_MAX = 100,  /* retries that can be saved up per upstream */
     RETRY_BUDGET_START = 10, /* retries allowed before any flight succeeded in earning more */
     RETRY_BUDGET_REFILL_MS = 10000,        /* one retry is earned in this time */

@@ -21,6 +21,7 @@ static ssize_t read_reply(void *context, uint64_t at, char *out, size_t room)
 {
     struct http_request *request = context;
     const struct padded *padded = &request->padded;
+    request->connection->listener->vain_runs = 0;
     if (request->cut || request->broken)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     size_t from = (size_t)at, end = padded->finished ? padded->bytes : padded->blanks;

@@ -406,6 +406,7 @@ enum MHD_Result http_request_handle(void *context, struct MHD_Connection *mhd, c
     struct http_listener *listener = context;
     struct http_request *request = *request_context;
     (void)mhd;
+    listener->vain_runs = 0;
     if (!request || request->cut || request->broken || listener->front->stopping)
         return MHD_NO;
     if (request->state == REQUEST_HEAD)
