@@ -5,6 +5,7 @@
 #include "app/keys_command.h"
 #include "app/options.h"
 #include "app/serve.h"
+#include "app/token_command.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -72,6 +73,8 @@ int main(int argc, char **argv)
     case OPTIONS_BACKUP:
         return backup_command(&source, options.arguments, options.command_argc,
                               options.command_argv);
+    case OPTIONS_TOKEN:
+        return token_command(options.command_argc, options.command_argv, stdout, stderr);
     }
     return EX_SOFTWARE;
 }

@@ -148,5 +148,10 @@ OWNED_DEFINE(config)
 /* The complete configuration as JSON that config_load would take, defaults included, secrets
  * masked. */
 void config_print(const struct config *config, struct buf *out);
+/* `text` as a JSON string that config_load reads as this very text, where "$" and "@/" would mean
+ * something else; absent: null. */
+void config_quote(struct span text, struct buf *out);
+/* Whether `clients` may have a client of this name. */
+bool config_client_name_is_sound(struct span name);
 
 #endif
