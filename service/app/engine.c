@@ -9,23 +9,16 @@
 
 /* ---- tables */
 
-struct upstream_memory *engine_upstream_memory(struct engine *engine,
-                                               const struct config_upstream *upstream)
-{
-    return &engine->upstreams[upstream - engine->config->upstreams];
-}
-
 bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal)
 {
     struct engine *engine = run->engine;
     const struct config_upstream *upstream = run->intake->upstream;
-    struct upstream_memory *memory = engine_upstream_memory(engine, upstream);
     if (engine->draining) {
         *ret_refusal = HTTP_ERROR_DRAINING;
         return false;
     }
     if (!engine_make_room(engine) || engine->admitted >= engine->config->limits.flights_max ||
-        memory->flights >= upstream->flights_max) {
+        run->memory->flights >= upstream->flights_max) {
         *ret_refusal = HTTP_ERROR_OVERLOADED;
         return false;
     }
@@ -36,7 +29,7 @@ bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal)
 void engine_admit(struct engine_flight *run)
 {
     run->engine->admitted++;
-    engine_upstream_memory(run->engine, run->intake->upstream)->flights++;
+    run->memory->flights++;
     run->admitted = true;
 }
 
@@ -47,7 +40,7 @@ void engine_forget(struct engine_flight *run)
         return;
     if (run->admitted) {
         engine->admitted--;
-        engine_upstream_memory(engine, run->intake->upstream)->flights--;
+        run->memory->flights--;
     }
     if (run->intake->keyed)
         (void)map_remove(&engine->keys, run->intake->key.bytes);
@@ -67,18 +60,16 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     struct engine *engine = calloc(1, sizeof *engine);
     if (!engine)
         return E_NOMEM;
-    engine->upstreams = calloc(params->config->upstream_count, sizeof *engine->upstreams);
-    if (!engine->upstreams) {
+    engine->loop = params->loop;
+    list_init(&engine->upstreams);
+    if (engine_upstreams_follow(engine, params->config) != OK) {
         free(engine);
         return E_NOMEM;
     }
     engine->config = config_ref(params->config);
-    engine->loop = params->loop;
     engine->store = params->store;
     engine->upstream = params->upstream;
     engine->log = params->log;
-    for (size_t i = 0; i < params->config->upstream_count; i++)
-        retry_budget_init(&engine->upstreams[i].budget, event_loop_now_ms(params->loop));
     uint64_t boot = clock_dice();
     (void)snprintf(engine->boot_id, sizeof engine->boot_id, "%016" PRIx64, boot);
     map_init(&engine->keys, SHA256_BYTES);
@@ -106,9 +97,19 @@ void engine_free(struct engine *engine)
     map_done(&engine->keys);
     map_done(&engine->by_id);
     map_done(&engine->by_token);
+    engine_upstreams_done(engine);
     config_free(engine->config);
-    free(engine->upstreams);
     free(engine);
+}
+
+enum rc engine_reconfigure(struct engine *engine, struct config *config)
+{
+    enum rc rc = engine_upstreams_follow(engine, config);
+    if (rc != OK)
+        return rc;
+    config_free(engine->config);
+    engine->config = config_ref(config);
+    return OK;
 }
 
 void engine_drain(struct engine *engine)

@@ -21,6 +21,7 @@ void engine_flight_discard(struct engine_flight *run)
     attempt_outcome_done(&run->outcome);
     blob_free(run->answer.body);
     intake_free(run->intake);
+    engine_upstream_release(run->memory);
     run->engine->flight_bytes -= run->bytes;
     free(run);
 }
@@ -189,10 +190,13 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     list_init(&run->kin_link);
     struct flight_params params = flight_params_of(engine, intake);
     flight_init(&run->flight, &params);
-    enum rc rc = params.keyed && params.own_key ? engine_own_key(run) : OK;
+    enum rc rc = engine_upstream_hold(engine, intake->upstream, &run->memory);
+    if (rc == OK && params.keyed && params.own_key)
+        rc = engine_own_key(run);
     if (rc == OK)
         rc = enter_tables(run);
     if (rc != OK) {
+        engine_upstream_release(run->memory);
         free(run);
         return rc;
     }

@@ -15,11 +15,18 @@
 
 enum { BOOT_ID_TEXT_BYTES = 17 };
 
-/* What is remembered of an upstream between flights. */
+/* What is remembered of an upstream between flights.  It belongs to the name: it lives as long as
+ * the configuration has an upstream of this name or a flight that runs at one, so that neither a
+ * reload nor a flight of the configuration before loses count. */
 struct upstream_memory {
+    struct list link; /* in engine.upstreams */
+    bool configured;
+    unsigned holders; /* flights that point here, also ended ones */
     struct retry_budget budget;
     unsigned flights;               /* running now */
     int64_t usage_refused_until_ms; /* include_usage "auto": it did not know stream_options */
+    size_t name_bytes;
+    char name[];
 };
 
 enum { KIN_ID_BYTES = 2 * SHA256_BYTES };
@@ -61,8 +68,8 @@ struct engine {
     unsigned flight_count, waiter_count;
     size_t flight_bytes; /* of all bodies that flights hold */
     unsigned open_requests;
-    unsigned admitted;                 /* flights that passed admission */
-    struct upstream_memory *upstreams; /* one per configured upstream */
+    unsigned admitted;     /* flights that passed admission */
+    struct list upstreams; /* struct upstream_memory.link */
     struct engine_counts counts;
     bool draining;
 };
@@ -72,6 +79,7 @@ struct engine_flight {
     struct engine *engine;
     struct flight flight;
     struct intake *intake;
+    struct upstream_memory *memory; /* of its upstream, held */
     struct flight_id id;
     char id_text[FLIGHT_ID_TEXT_BYTES];
     struct list waiters;
@@ -137,7 +145,7 @@ struct waiter {
     struct flight_id id;
     enum error_shape shape;
     const char *route;
-    struct span client, model;
+    struct span client, model; /* in the request's arena */
     int status;
     enum source source;
     const char *error_code;
@@ -311,7 +319,22 @@ bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal);
 void engine_admit(struct engine_flight *run);
 /* The flight is over: out of the tables of what runs.  Twice is fine. */
 void engine_forget(struct engine_flight *run);
-struct upstream_memory *engine_upstream_memory(struct engine *engine,
-                                               const struct config_upstream *upstream);
+
+/* ---- engine_upstream.c: what is remembered of upstreams */
+
+/* Remember what the upstreams of `config` are called, and forget what is neither in it nor held.
+ * E_NOMEM: nothing has changed. */
+MUST_CHECK enum rc engine_upstreams_follow(struct engine *engine, const struct config *config);
+/* The memory of this upstream, to be given back with engine_upstream_release.  E_NOMEM. */
+MUST_CHECK enum rc engine_upstream_hold(struct engine *engine,
+                                        const struct config_upstream *upstream,
+                                        struct upstream_memory **ret);
+/* NULL is fine. */
+void engine_upstream_release(struct upstream_memory *memory);
+/* include_usage "auto": until an upstream is known to refuse stream_options it gets them. */
+bool engine_upstream_knows_stream_options(const void *engine,
+                                          const struct config_upstream *upstream);
+/* Nothing is held any more. */
+void engine_upstreams_done(struct engine *engine);
 
 #endif

@@ -1,0 +1,107 @@
+/* What the engine remembers of upstreams, by their names. */
+#include "app/engine_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct upstream_memory *memory_at(struct list *link)
+{
+    return CONTAINER_OF(link, struct upstream_memory, link);
+}
+
+static struct upstream_memory *find(const struct engine *engine, struct span name)
+{
+    const struct list *all = &engine->upstreams;
+    for (struct list *link = all->next; link != all; link = link->next) {
+        struct upstream_memory *memory = memory_at(link);
+        if (span_eq((struct span){memory->name, memory->name_bytes}, name))
+            return memory;
+    }
+    return NULL;
+}
+
+static struct upstream_memory *find_or_add(struct engine *engine, struct span name)
+{
+    struct upstream_memory *memory = find(engine, name);
+    if (memory)
+        return memory;
+    memory = calloc(1, sizeof *memory + name.n);
+    if (!memory)
+        return NULL;
+    memory->name_bytes = name.n;
+    memcpy(memory->name, name.p, name.n);
+    retry_budget_init(&memory->budget, engine_now_ms(engine));
+    list_init(&memory->link);
+    list_append(&engine->upstreams, &memory->link);
+    return memory;
+}
+
+static void free_if_unused(struct upstream_memory *memory)
+{
+    if (memory->configured || memory->holders > 0)
+        return;
+    list_remove(&memory->link);
+    free(memory);
+}
+
+static void free_unused(struct engine *engine)
+{
+    struct list *link = engine->upstreams.next;
+    while (link != &engine->upstreams) {
+        struct list *next = link->next;
+        free_if_unused(memory_at(link));
+        link = next;
+    }
+}
+
+enum rc engine_upstreams_follow(struct engine *engine, const struct config *config)
+{
+    const struct list *all = &engine->upstreams;
+    enum rc rc = OK;
+    for (size_t i = 0; i < config->upstream_count && rc == OK; i++)
+        rc = find_or_add(engine, config->upstreams[i].name) ? OK : E_NOMEM;
+    if (rc == OK) {
+        for (struct list *link = all->next; link != all; link = link->next)
+            memory_at(link)->configured = false;
+        for (size_t i = 0; i < config->upstream_count; i++)
+            find(engine, config->upstreams[i].name)->configured = true;
+    }
+    free_unused(engine);
+    return rc;
+}
+
+enum rc engine_upstream_hold(struct engine *engine, const struct config_upstream *upstream,
+                             struct upstream_memory **ret)
+{
+    struct upstream_memory *memory = find_or_add(engine, upstream->name);
+    if (!memory)
+        return E_NOMEM;
+    memory->holders++;
+    *ret = memory;
+    return OK;
+}
+
+void engine_upstream_release(struct upstream_memory *memory)
+{
+    if (!memory)
+        return;
+    memory->holders--;
+    free_if_unused(memory);
+}
+
+bool engine_upstream_knows_stream_options(const void *engine,
+                                          const struct config_upstream *upstream)
+{
+    const struct upstream_memory *memory = find(engine, upstream->name);
+    return !memory || engine_now_ms(engine) >= memory->usage_refused_until_ms;
+}
+
+void engine_upstreams_done(struct engine *engine)
+{
+    while (!list_is_empty(&engine->upstreams)) {
+        struct upstream_memory *memory = memory_at(engine->upstreams.next);
+        ASSERT(memory->holders == 0);
+        memory->configured = false;
+        free_if_unused(memory);
+    }
+}
