@@ -15,13 +15,6 @@
 
 enum { PROBLEMS_BYTES_MAX = 65536 };
 
-/* Each warning of the configuration as a log line of its own. */
-static void log_warnings(const struct log *log, struct span lines)
-{
-    while (lines.n)
-        log_message(log, LOG_LEVEL_WARNING, "configuration", span_cut(&lines, '\n'));
-}
-
 static int serve_command(const struct options *options)
 {
     const struct config_source source = config_source_system();
@@ -33,12 +26,17 @@ static int serve_command(const struct options *options)
         return rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
     }
     OWNED(config) config = loaded;
-    const struct log log = {
+    struct log log = {
         .fd = STDERR_FILENO, .level = config->log_level, .format = config->log_format};
-    log_warnings(&log, buf_span(&problems));
+    reload_log_warnings(&log, buf_span(&problems));
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return EX_SOFTWARE;
-    int status = serve(config, &log);
+    const struct serve_params params = {
+        .config = config,
+        .log = &log,
+        .reload = {.source = source, .arguments = options->arguments, .log = &log},
+    };
+    int status = serve(&params);
     curl_global_cleanup();
     return status;
 }

@@ -14,8 +14,9 @@
 enum { PROBLEM_BYTES_MAX = 4096, STOP_GRACE_MS = 5000 };
 
 struct service {
-    struct config *config;
-    const struct log *log;
+    const struct serve_params *params;
+    struct config *config; /* a reference */
+    struct log *log;
     struct event_loop *loop;
     struct store *store;
     struct upstream *upstream;
@@ -67,9 +68,77 @@ static void drain(struct service *service)
     log_end(&line);
     service->draining = true;
     engine_drain(service->engine);
-    http_front_close_after_reply(service->front);
+    if (service->front)
+        http_front_close_after_reply(service->front);
     arm_drain_end(service, service->config->drain_ms);
 }
+
+/* ---- reload */
+
+static struct http_front_params front_params(const struct service *service)
+{
+    const struct config_limits *limits = &service->config->limits;
+    return (struct http_front_params){
+        .loop = service->loop,
+        .connections_max = limits->connections_max,
+        .header_bytes_max = limits->header_bytes_max,
+        .body_bytes_max = limits->body_bytes_max,
+        .keepalive_ms = limits->keepalive_ms,
+        .request_timeout_ms = limits->request_timeout_ms,
+        .request_bytes_per_s_min = limits->request_bytes_per_s_min,
+        .reply_bytes_per_s_min = limits->reply_bytes_per_s_min,
+    };
+}
+
+/* What has no memory to ask for, and so cannot fail. */
+static void follow_config(struct service *service)
+{
+    const struct config *config = service->config;
+    const struct http_front_params params = front_params(service);
+    service->log->level = config->log_level;
+    service->log->format = config->log_format;
+    upstream_set_transfers_max(service->upstream, config->limits.flights_max);
+    store_sqlite_set_released_ttl(service->store, config->idempotency.ttl_ms);
+    if (service->front)
+        http_front_adjust(service->front, &params);
+    if (service->ops_front)
+        http_front_adjust(service->ops_front, &params);
+}
+
+static enum rc take_next_config(struct service *service)
+{
+    OWNED(config) next = NULL;
+    enum rc rc = reload_config(&service->params->reload, service->config, &next);
+    if (rc == OK)
+        rc = engine_reconfigure(service->engine, next);
+    if (rc == OK) {
+        config_free(service->config);
+        service->config = config_ref(next);
+        follow_config(service);
+    }
+    if (service->ops)
+        ops_reloaded(service->ops, rc == OK ? next : NULL);
+    return rc;
+}
+
+static void reload(struct service *service)
+{
+    struct log_line line;
+    enum rc rc = take_next_config(service);
+    if (rc == OK) {
+        log_begin(&line, service->log, LOG_LEVEL_INFO, "reloaded");
+        log_int(&line, "upstreams", (int64_t)service->config->upstream_count);
+        log_int(&line, "clients", (int64_t)service->config->client_count);
+        log_text(&line, "next", "running flights go on as they began");
+    } else {
+        log_begin(&line, service->log, LOG_LEVEL_ERROR, "reload_refused");
+        log_text(&line, "reason", rc_text(rc));
+        log_text(&line, "next", "nothing has changed; mend the configuration and reload again");
+    }
+    log_end(&line);
+}
+
+/* ---- signals */
 
 static void on_signal(struct watch *watch, uint32_t events)
 {
@@ -78,8 +147,7 @@ static void on_signal(struct watch *watch, uint32_t events)
     (void)events;
     while (read(watch->fd, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo == SIGHUP)
-            log_message(service->log, LOG_LEVEL_WARNING, "reload_not_supported",
-                        SPAN("SIGHUP is ignored: restart to change the configuration"));
+            reload(service);
         else if (!service->draining)
             drain(service);
         else if (!service->stopping)
@@ -131,21 +199,11 @@ static enum rc open_store(struct service *service)
 static enum rc open_front(struct service *service, const struct span *listen, size_t count,
                           struct http_handler handler, struct http_front **ret)
 {
-    const struct config_limits *limits = &service->config->limits;
     BUF(problem, PROBLEM_BYTES_MAX);
-    const struct http_front_params params = {
-        .loop = service->loop,
-        .listen = listen,
-        .listen_count = count,
-        .handler = handler,
-        .connections_max = limits->connections_max,
-        .header_bytes_max = limits->header_bytes_max,
-        .body_bytes_max = limits->body_bytes_max,
-        .keepalive_ms = limits->keepalive_ms,
-        .request_timeout_ms = limits->request_timeout_ms,
-        .request_bytes_per_s_min = limits->request_bytes_per_s_min,
-        .reply_bytes_per_s_min = limits->reply_bytes_per_s_min,
-    };
+    struct http_front_params params = front_params(service);
+    params.listen = listen;
+    params.listen_count = count;
+    params.handler = handler;
     enum rc rc = http_front_new(&params, &problem, ret);
     return rc == OK ? OK : refuse(service, rc, "listener_refused", buf_span(&problem));
 }
@@ -196,6 +254,8 @@ static enum rc open_fronts(struct service *service)
     if (rc == OK && config->ops_listen.p)
         rc = open_front(service, &config->ops_listen, 1, ops_handler(service->ops),
                         &service->ops_front);
+    if (rc == OK && service->draining) /* a signal came during the recovery */
+        http_front_close_after_reply(service->front);
     return rc;
 }
 
@@ -279,14 +339,16 @@ static int finish(struct service *service, enum rc rc)
     if (service->signals.fd > 0)
         (void)close(service->signals.fd);
     event_loop_free(service->loop);
+    config_free(service->config);
     if (rc == OK)
         return EX_OK;
     return rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
 }
 
-int serve(struct config *config, const struct log *log)
+int serve(const struct serve_params *params)
 {
-    struct service service = {.config = config, .log = log};
+    struct service service = {
+        .params = params, .config = config_ref(params->config), .log = params->log};
     enum rc rc = event_loop_new(&service.loop);
     if (rc == OK)
         rc = watch_signals(&service);

@@ -3,12 +3,18 @@
 #ifndef APP_SERVE_H
 #define APP_SERVE_H
 
-#include "core/config.h"
-#include "io/log.h"
+#include "app/reload.h"
+
+struct serve_params {
+    struct config *config; /* of the start; a reference is taken */
+    struct log *log;       /* level and format follow the configuration */
+    struct reload reload;
+};
 
 /* Serves until SIGTERM or SIGINT, then drains: new work is refused, what runs is finished, at
- * most drain_s long; a second signal ends the draining.  Returns an exit code: 0, EX_CONFIG
+ * most drain_s long; a second signal ends the draining.  SIGHUP reads the configuration again:
+ * running flights keep the one they began with, and one that is refused changes nothing.  Returns an exit code: 0, EX_CONFIG
  * (78: listener or store refused, the log says why and what to do), EX_SOFTWARE (70). */
-int serve(struct config *config, const struct log *log);
+int serve(const struct serve_params *params);
 
 #endif

@@ -117,6 +117,16 @@ static enum rc start(struct http_listener *listener, struct buf *problem)
 
 /* ---- new and free */
 
+void http_front_adjust(struct http_front *front, const struct http_front_params *params)
+{
+    ASSERT(params->request_bytes_per_s_min > 0 && params->reply_bytes_per_s_min > 0);
+    front->body_bytes_max = params->body_bytes_max;
+    front->keepalive_ms = params->keepalive_ms;
+    front->request_timeout_ms = params->request_timeout_ms;
+    front->request_bytes_per_s_min = params->request_bytes_per_s_min;
+    front->reply_bytes_per_s_min = params->reply_bytes_per_s_min;
+}
+
 static struct http_front *allocate(const struct http_front_params *params)
 {
     struct http_front *front = calloc(1, sizeof *front);
@@ -131,11 +141,7 @@ static struct http_front *allocate(const struct http_front_params *params)
     front->handler = params->handler;
     front->connections_max = params->connections_max;
     front->header_bytes_max = params->header_bytes_max;
-    front->body_bytes_max = params->body_bytes_max;
-    front->keepalive_ms = params->keepalive_ms;
-    front->request_timeout_ms = params->request_timeout_ms;
-    front->request_bytes_per_s_min = params->request_bytes_per_s_min;
-    front->reply_bytes_per_s_min = params->reply_bytes_per_s_min;
+    http_front_adjust(front, params);
     front->hook.run = run_round;
     front->wake.run = on_wake;
     list_init(&front->connections);
@@ -149,8 +155,7 @@ static struct http_front *allocate(const struct http_front_params *params)
 enum rc http_front_new(const struct http_front_params *params, struct buf *problem,
                        struct http_front **ret)
 {
-    ASSERT(params->listen_count > 0 && params->connections_max > 0 &&
-           params->request_bytes_per_s_min > 0 && params->reply_bytes_per_s_min > 0);
+    ASSERT(params->listen_count > 0 && params->connections_max > 0);
     OWNED(http_front) front = allocate(params);
     if (!front)
         return E_NOMEM;

@@ -110,6 +110,10 @@ MUST_CHECK enum rc http_front_new(const struct http_front_params *params, struct
  * closed, on_end comes from inside this call only. */
 void http_front_free(struct http_front *front);
 OWNED_DEFINE(http_front)
+/* From now on body_bytes_max, keepalive_ms, request_timeout_ms and the two bytes_per_s_min are
+ * those of `params`; the rest of it is not looked at.  What a request or a connection has begun
+ * with may hold until its next step. */
+void http_front_adjust(struct http_front *front, const struct http_front_params *params);
 /* The addresses bound, with real ports where 0 was asked for, "127.0.0.1:43121" a line each. */
 void http_front_addresses(const struct http_front *front, struct buf *out);
 /* From now on every reply carries `Connection: close` (draining). */
