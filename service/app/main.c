@@ -15,12 +15,30 @@
 
 enum { PROBLEMS_BYTES_MAX = 65536 };
 
+/* What systemd hands over, before other threads can look at the environment. */
+static enum rc take_inherited(struct http_inherited *inherited,
+                              struct config_arguments *arguments, struct buf *problems)
+{
+    enum rc rc = http_inherited_take(inherited, problems);
+    if (inherited->count > 0)
+        arguments->inherited_listen =
+            (struct span_list){inherited->addresses, inherited->count};
+    arguments->inherited_ops_listen = inherited->ops_address;
+    return rc;
+}
+
 static int serve_command(const struct options *options)
 {
     const struct config_source source = config_source_system();
+    struct config_arguments arguments = options->arguments;
+    struct http_inherited inherited;
+    struct notify notify;
     BUF(problems, PROBLEMS_BYTES_MAX);
     struct config *loaded;
-    enum rc rc = config_load(&source, &options->arguments, &problems, &loaded);
+    enum rc notified = notify_open(&notify);
+    enum rc rc = take_inherited(&inherited, &arguments, &problems);
+    if (rc == OK)
+        rc = config_load(&source, &arguments, &problems, &loaded);
     if (rc != OK) {
         (void)fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&problems)));
         return rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
@@ -34,9 +52,16 @@ static int serve_command(const struct options *options)
     const struct serve_params params = {
         .config = config,
         .log = &log,
-        .reload = {.source = source, .arguments = options->arguments, .log = &log},
+        .reload = {.source = source, .arguments = arguments, .log = &log},
+        .inherited = &inherited,
+        .notify = &notify,
     };
+    if (notified != OK)
+        log_message(
+            &log, LOG_LEVEL_WARNING, "notify_failed",
+            SPAN("NOTIFY_SOCKET or WATCHDOG_USEC cannot be used: systemd is told nothing"));
     int status = serve(&params);
+    notify_done(&notify);
     curl_global_cleanup();
     return status;
 }

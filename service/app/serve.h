@@ -4,11 +4,15 @@
 #define APP_SERVE_H
 
 #include "app/reload.h"
+#include "io/http_inherited.h"
+#include "io/notify.h"
 
 struct serve_params {
     struct config *config; /* of the start; a reference is taken */
     struct log *log;       /* level and format follow the configuration */
     struct reload reload;
+    const struct http_inherited *inherited; /* the addresses stand in the configuration */
+    const struct notify *notify;            /* systemd gets to know what happens */
 };
 
 /* Serves until SIGTERM or SIGINT, then drains: new work is refused, what runs is finished, at
