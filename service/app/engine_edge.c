@@ -168,7 +168,7 @@ static void on_registered(void *context, enum rc rc, enum claim_result result,
     struct engine_flight *run = publishing->run;
     (void)record;
     publishing_free(publishing);
-    CRASH_POINT("publication_committed");
+    CRASH_POINT("registration_committed");
     ASSERT(run); /* its verdict waits for this */
     if (rc == OK && result != CLAIM_OK)
         rc = E_CONFLICT;

@@ -93,7 +93,7 @@ struct engine_flight {
     bool had_output; /* in any call */
     /* Its result URL: see engine_edge.c. */
     struct publishing *publishing; /* NULL: no publication is on its way to the store */
-    bool has_token;                /* in the store */
+    bool has_token;                /* `token` is in the store */
     bool handed_out;               /* a client has its URL: it goes on without waiters */
     struct result_token token;
     struct digest token_digest;

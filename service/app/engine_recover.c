@@ -74,8 +74,7 @@ static enum rc resume(struct engine *engine, struct intake *intake,
     if (!own_key && map_put(&engine->keys, intake->key.bytes, run) == OK)
         intake->keyed = true;
     run->start_ms = now_ms - (unix_ms - record->started_ms);
-    run->has_token = true;
-    run->handed_out = true;
+    run->handed_out = true; /* by a token that only its client knows */
     run->flight.params.accepted = true;
     engine->counts.resumed++;
     engine_admit(run);

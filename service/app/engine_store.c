@@ -214,7 +214,8 @@ int64_t engine_keep_until_ms(const struct engine_flight *run, int64_t now_ms)
     bool failed = run->flight.verdict.keep != KEEP_ANSWER;
     if (failed)
         return now_ms + times->error_ttl_ms;
-    return run->has_token ? now_ms + times->result_url_ttl_ms : 0;
+    bool by_token = run->has_token || run->handed_out;
+    return by_token ? now_ms + times->result_url_ttl_ms : 0;
 }
 
 /* What the store keeps of a flight whose key is released. */

@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-/* libmicrohttpd allocates a block with each such reply, for as long as it lasts, and writes the
- * reply in blocks: small against a waiting connection, large enough for a body. */
-enum { BLOCK_BYTES = 1 << 10 };
+/* libmicrohttpd allocates a block with each such reply, for as long as it lasts, and writes one
+ * per round: small against a waiting connection, and a usual reply takes some tens of rounds. */
+enum { BLOCK_BYTES = 2 << 10 };
 
 static size_t min(size_t a, size_t b)
 {

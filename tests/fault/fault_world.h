@@ -1,12 +1,12 @@
 /* A store on a disk that fails: a template database in a folder of its own, put back to its
  * first state before each try, and what must hold after any fault.
  *
- * The template: 'd' is DONE with the answer "kept", 'f' FAILED, 'r' RELEASED with one paid call,
- * and EXPIRED_KEYS keys are over EXPIRED_MS after NOW_MS. */
+ * The template: 'd' is DONE with the answer "kept" and the token 'd', 'f' FAILED, 'r' RELEASED
+ * with one paid call, 'a' runs and is an accepted request with the token 'a', and EXPIRED_KEYS keys are over EXPIRED_MS after NOW_MS. */
 #ifndef FAULT_WORLD_H
 #define FAULT_WORLD_H
 
-#include "../unit/store_world.h"
+#include "../unit/store_publications.h"
 #include "fault_vfs.h"
 
 enum { EXPIRED_KEYS = 5, EXPIRED_MS = 1000, FAR_MS = 1000000000, FILE_BYTES_MAX = 64 << 20 };
@@ -62,6 +62,7 @@ static inline void fault_fill(struct world *w)
     struct store_completion kept = completion_of('d', 'd', SPAN("kept"), NOW_MS);
     kept.expires_ms = NOW_MS + FAR_MS;
     assert_int_equal(done.result, CLAIM_OK);
+    assert_int_equal(publish_token(w, 'd', 'd'), OK);
     assert_int_equal(complete_with(w, &kept), OK);
     REPLY failed = claim(w, 'f', 'f', NOW_MS);
     assert_int_equal(failed.result, CLAIM_OK);
@@ -69,6 +70,8 @@ static inline void fault_fill(struct world *w)
     REPLY released = claim(w, 'r', 'r', NOW_MS);
     assert_int_equal(released.result, CLAIM_OK);
     assert_int_equal(release(w, 'r', 'r', false, NOW_MS), OK);
+    REPLY accepted = claim_accepted(w, 'a', 'a', 'a', NOW_MS);
+    assert_int_equal(accepted.result, CLAIM_OK);
     for (int key = 1; key <= EXPIRED_KEYS; key++) {
         REPLY old = claim(w, key, key, NOW_MS);
         struct store_completion over = completion_of(key, key, SPAN("old"), NOW_MS);
@@ -106,13 +109,36 @@ static inline void fault_open(struct world *w)
         fail_msg("does not open: %s", buf_text(&w->problem));
 }
 
+/* After a restart: what the template published is there, its accepted request runs with all that
+ * drives it, and nothing runs that was not accepted. */
+static inline void fault_published_check(struct world *w)
+{
+    ACCEPTED found = accepted_after(w, 'a' - 1);
+    struct flight_id flight = flight_of('a');
+    assert_int_equal(found.rc, OK);
+    assert_memory_equal(&found.record.flight, &flight, sizeof flight);
+    assert_false(found.record.corrupt);
+    assert_span_equal(blob_span(found.body), "{\"prompt\":\"hi\"}");
+    RESULT kept = result_of_token(w, 'd', NOW_MS);
+    assert_int_equal(kept.rc, OK);
+    assert_span_equal(blob_span(kept.body), "kept");
+    RESULT running = result_of_token(w, 'a', NOW_MS);
+    assert_int_equal(running.record.state, FLIGHT_ROW_RUNNING);
+    assert_int_equal(fault_ask(w, "SELECT count(*) FROM keys WHERE state = 'running'"),
+                     w->store->accepted);
+    assert_int_equal(fault_ask(w, "SELECT count(*) FROM flights WHERE state = 'running'"),
+                     w->store->accepted);
+    assert_int_equal(fault_ask(w, "SELECT count(*) FROM requests"), w->store->accepted);
+    assert_int_equal(fault_ask(w, "SELECT count(*) FROM tokens "
+                                  "WHERE flight NOT IN (SELECT flight FROM flights)"),
+                     0);
+}
+
 /* After a restart: sound, nothing of the template lost, nothing stuck, ready for new keys. */
 static inline void fault_world_check(struct world *w)
 {
     assert_int_equal(fault_ask(w, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"),
                      1);
-    assert_int_equal(fault_ask(w, "SELECT count(*) FROM keys WHERE state = 'running'"), 0);
-    assert_int_equal(fault_ask(w, "SELECT count(*) FROM flights WHERE state = 'running'"), 0);
     REPLY kept = lookup(w, 'd', NOW_MS);
     assert_int_equal(kept.rc, OK);
     assert_int_equal(kept.record.state, KEY_DONE);

@@ -30,36 +30,6 @@ static enum rc start_count(struct world *w)
     return reply.rc;
 }
 
-static struct blob *prepared_body;
-
-static void prepare_complete(struct world *w)
-{
-    prepare_claim(w);
-    prepared_body = blob_new(large_body());
-    assert_non_null(prepared_body);
-}
-
-static enum rc start_complete(struct world *w)
-{
-    struct store_completion completion = {
-        .key = digest_of('c'),
-        .flight = flight_of('c'),
-        .answer = {.status = 200,
-                   .body = prepared_body,
-                   .content_type = SPAN("application/json"),
-                   .request_id = SPAN("req_1")},
-        .now_ms = NOW_MS,
-        .expires_ms = NOW_MS + TTL_MS,
-    };
-    struct reply reply = {0};
-    enum rc rc = store_complete(w->store, &completion, on_done, &reply);
-    blob_free(take(prepared_body));
-    if (rc != OK)
-        return rc;
-    world_wait(w, &reply, 1);
-    return reply.rc;
-}
-
 static enum rc start_release(struct world *w)
 {
     struct store_release params = {.key = digest_of('c'),
@@ -94,8 +64,14 @@ static const struct operation memory_operations[] = {
     {"open", true, NULL, run_open, check_nothing},
     {"claim", false, NULL, start_claim, check_claim},
     {"count", false, prepare_claim, start_count, check_count},
-    {"complete", false, prepare_complete, start_complete, check_complete},
+    {"complete", false, prepare_claim_and_body, run_complete_prepared, check_complete},
     {"release", false, prepare_claim, start_release, check_release},
+    {"publish", false, prepare_claim_and_body, run_publish, check_publish},
+    {"claim accepted", false, prepare_body, run_claim_accepted, check_claim_accepted},
+    {"complete accepted", false, prepare_accepted, run_complete_prepared,
+     check_complete_accepted},
+    {"result", false, NULL, run_result, check_nothing},
+    {"accepted", false, NULL, run_accepted, check_nothing},
     {"lookup", false, NULL, start_lookup, check_nothing},
     {"purge", false, NULL, run_purge, check_purge},
     {"close", false, prepare_claim, run_close, check_claimed},
@@ -120,6 +96,7 @@ static bool try_operation(struct world *w, const struct buf *template,
     assert_int_equal(sqlite3_memory_used(), 0);
     fault_open(w);
     operation->check(w, rc);
+    fault_published_check(w);
     fault_world_check(w);
     world_close(w);
     return struck;

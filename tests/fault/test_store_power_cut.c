@@ -8,13 +8,19 @@
 enum { ANSWER_MS = 20, FAILURE_MS = 6, RELEASED_MS = 30 };
 enum { KEYS = 6, STEPS = 36, STEPS_ALL = 150, STEPS_MAX = 160, DICE = 1, DICE_ALL = 4 };
 
+/* What a key is, and whether its last flight was accepted, with the token of its number. */
+struct state {
+    struct key key;
+    bool accepted;
+};
+
 /* A workload and what each key was after each acknowledged step. */
 struct workload {
     struct world world;
     uint64_t dice;
     unsigned steps, acknowledged, flights;
     unsigned flight_of[KEYS];
-    struct key keys[STEPS_MAX + 2][KEYS];
+    struct state keys[STEPS_MAX + 2][KEYS];
     int64_t tried_ms[STEPS_MAX + 2]; /* when the step after so many was tried */
     int64_t now_ms;
     struct fault_recording recording;
@@ -54,6 +60,11 @@ static struct span body_of(unsigned flight)
     return (struct span){body, flight % 3 == 0 ? BODY : 10};
 }
 
+static bool is_accepted_by_claim(unsigned flight)
+{
+    return flight % 4 == 0;
+}
+
 static enum rc perform(struct workload *l, int key, const struct key_event *event)
 {
     struct world *w = &l->world;
@@ -61,7 +72,9 @@ static enum rc perform(struct workload *l, int key, const struct key_event *even
     struct store_completion completion;
     switch (event->kind) {
     case KEY_CLAIM: {
-        REPLY claimed = claim(w, key, flight, event->now_ms);
+        REPLY claimed = is_accepted_by_claim(l->flight_of[key])
+                            ? claim_accepted(w, key, flight, flight, event->now_ms)
+                            : claim(w, key, flight, event->now_ms);
         return claimed.rc;
     }
     case KEY_COUNT: {
@@ -90,23 +103,42 @@ static enum key_event_kind choose(struct workload *l, enum key_state state)
     return state == KEY_RUNNING ? running[roll(l, COUNT_OF(running))] : KEY_CLAIM;
 }
 
+/* Accepts a flight that runs already. */
+static bool accept_one(struct workload *l, int key)
+{
+    struct state *now = l->keys[l->acknowledged], *next = l->keys[l->acknowledged + 1];
+    int flight = (int)l->flight_of[key];
+    memcpy(next, now, sizeof l->keys[0]);
+    next[key].accepted = true;
+    l->tried_ms[l->acknowledged] = ++l->now_ms;
+    if (accept_flight(&l->world, flight, flight, SPAN("{\"prompt\":\"hi\"}")) != OK)
+        return false;
+    fault_vfs_note(++l->acknowledged);
+    return true;
+}
+
 /* One step that changes a key, noted before it is tried and again when it was acknowledged.
  * False: the store said that it failed. */
 static bool step(struct workload *l)
 {
-    struct key *now = l->keys[l->acknowledged], *next = l->keys[l->acknowledged + 1];
+    struct state *now = l->keys[l->acknowledged], *next = l->keys[l->acknowledged + 1];
+    int some = (int)roll(l, KEYS);
+    if (now[some].key.state == KEY_RUNNING && !now[some].accepted)
+        return accept_one(l, some);
     enum key_result result;
     struct key_event event;
     int key;
     do {
         memcpy(next, now, sizeof l->keys[0]);
         key = (int)roll(l, KEYS);
-        enum key_event_kind kind = choose(l, now[key].state);
-        if (kind == KEY_CLAIM)
+        enum key_event_kind kind = choose(l, now[key].key.state);
+        if (kind == KEY_CLAIM) {
             l->flight_of[key] = ++l->flights;
+            next[key].accepted = is_accepted_by_claim(l->flights);
+        }
         event = event_of(kind, l->flight_of[key], ++l->now_ms);
         event.give_back = roll(l, 2) == 0;
-        result = key_apply(&next[key], &event);
+        result = key_apply(&next[key].key, &event);
     } while (result != KEY_APPLIED);
     l->tried_ms[l->acknowledged] = l->now_ms;
     if (perform(l, key, &event) != OK)
@@ -121,8 +153,11 @@ static void restart(struct workload *l)
     world_close(&l->world);
     l->world.params.now_ms = crash.now_ms;
     fault_open(&l->world);
-    for (int key = 0; key < KEYS; key++)
-        (void)key_apply(&l->keys[l->acknowledged][key], &crash);
+    for (int key = 0; key < KEYS; key++) {
+        struct state *state = &l->keys[l->acknowledged][key];
+        crash.accepted = state->accepted;
+        (void)key_apply(&state->key, &crash);
+    }
 }
 
 /* From an empty folder on.  It ends early when the store gives up. */
@@ -150,10 +185,25 @@ static void run(struct workload *l, const struct fault *fault, unsigned restart_
 
 /* ---- judging an image */
 
-static bool matches(const struct key *expected, const struct reply *found, int64_t now_ms)
+/* The token of an accepted flight opens its result; a flight that was not accepted has none. */
+static bool is_published(struct world *w, const struct state *expected, bool runs,
+                         int64_t now_ms)
 {
-    struct key key = *expected;
+    RESULT found = result_of_token(w, expected->key.flight.bytes[0], now_ms);
+    if (found.rc != OK || found.record.corrupt)
+        return false;
+    if (!expected->accepted)
+        return found.record.state == FLIGHT_ROW_ABSENT;
+    return runs ? found.record.state == FLIGHT_ROW_RUNNING
+                : found.record.state > FLIGHT_ROW_RUNNING;
+}
+
+static bool matches(struct world *w, const struct state *expected, const struct reply *found,
+                    int64_t now_ms)
+{
+    struct key key = expected->key;
     struct key_event crash = event_of(KEY_CRASH, 0, now_ms);
+    crash.accepted = expected->accepted;
     (void)key_apply(&key, &crash);
     const struct key_record *record = &found->record;
     enum key_state state = key_state_at(&key, now_ms);
@@ -162,11 +212,32 @@ static bool matches(const struct key *expected, const struct reply *found, int64
     if (state == KEY_ABSENT)
         return true;
     if (record->paid_calls != key.paid_calls || record->corrupt ||
-        memcmp(&record->flight, &key.flight, sizeof key.flight) != 0)
+        memcmp(&record->flight, &key.flight, sizeof key.flight) != 0 ||
+        !is_published(w, expected, state == KEY_RUNNING, now_ms))
         return false;
     bool answered = state == KEY_DONE || state == KEY_FAILED;
     return !answered ||
            (found->body && span_eq(blob_span(found->body), body_of(key.flight.bytes[0])));
+}
+
+/* Exactly the accepted flights run, each with its whole request. */
+static void judge_accepted(struct world *w)
+{
+    unsigned count = 0;
+    for (int after = -1;; count++) {
+        ACCEPTED found = accepted_after(w, after);
+        if (found.rc == E_NOT_FOUND)
+            break;
+        assert_int_equal(found.rc, OK);
+        assert_false(found.record.corrupt);
+        assert_span_equal(blob_span(found.body), "{\"prompt\":\"hi\"}");
+        after = found.record.flight.bytes[0];
+    }
+    assert_int_equal(w->store->accepted, count);
+    assert_int_equal(fault_ask(w, "SELECT count(*) FROM requests"), count);
+    assert_int_equal(fault_ask(w, "SELECT count(*) FROM keys WHERE state = 'running'"), count);
+    assert_int_equal(fault_ask(w, "SELECT count(*) FROM flights WHERE state = 'running'"),
+                     count);
 }
 
 static void judge_image(struct workload *l, unsigned acknowledged, size_t place, enum cut cut)
@@ -178,18 +249,18 @@ static void judge_image(struct workload *l, unsigned acknowledged, size_t place,
     for (int key = 0; key < KEYS; key++) {
         REPLY found = lookup(w, key, now_ms);
         /* What was under way may have arrived. */
-        bool good = matches(&l->keys[acknowledged][key], &found, now_ms) ||
-                    matches(&l->keys[acknowledged + 1][key], &found, now_ms);
+        bool good = matches(w, &l->keys[acknowledged][key], &found, now_ms) ||
+                    matches(w, &l->keys[acknowledged + 1][key], &found, now_ms);
         if (!good)
             fail_msg("change %zu, cut %d: key %d is %s with %u calls (rc %d), not %s with %u",
                      place, cut, key, key_state_name(found.record.state),
                      found.record.paid_calls, found.rc,
-                     key_state_name(l->keys[acknowledged][key].state),
-                     l->keys[acknowledged][key].paid_calls);
+                     key_state_name(l->keys[acknowledged][key].key.state),
+                     l->keys[acknowledged][key].key.paid_calls);
     }
     assert_int_equal(fault_ask(w, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"),
                      1);
-    assert_int_equal(fault_ask(w, "SELECT count(*) FROM keys WHERE state = 'running'"), 0);
+    judge_accepted(w);
     world_close(w);
     fault_files_remove(w);
 }

@@ -110,7 +110,8 @@ struct world {
 
     /* Surroundings. */
     struct model_key keys[MODEL_KEYS];
-    struct list requests; /* open: on_end did not come yet */
+    struct model_flight *flights; /* see model_flights.c */
+    struct list requests;         /* open: on_end did not come yet */
     unsigned open_requests;
     unsigned serial;
     int last_status;   /* of the last reply */
@@ -193,6 +194,53 @@ struct store *model_store_open(struct world *world);
 void model_store_close(struct world *world);
 bool model_store_is_idle(const struct world *world);
 unsigned model_store_queued(const struct world *world);
+
+/* ---- model_flights.c */
+
+struct model_flight;
+/* A struct store_publication of one's own. */
+struct model_publication {
+    bool has_token, has_request;
+    struct digest token;
+    struct store_request request;
+    struct arena texts;
+};
+struct model_publication *model_publication_new(struct world *world,
+                                                const struct store_publication *from);
+void model_publication_free(struct model_publication *publication);
+/* A claim was committed.  The publication is taken if the row keeps its request. */
+void model_flight_start(struct world *world, const struct store_claim *claim,
+                        struct model_publication **publication);
+/* Likewise.  E_CONFLICT: it does not run. */
+enum rc model_flight_publish(struct world *world, struct flight_id flight,
+                             struct model_publication **publication);
+void model_flight_end(struct world *world, struct flight_id flight, enum flight_row state,
+                      const struct answer *answer, int64_t now_ms, int64_t forget_ms);
+/* It runs and was accepted. */
+bool model_flight_survives(struct world *world, struct flight_id flight);
+/* Bodies in *ret stay the row's. */
+void model_flight_get(struct world *world, const struct store_result_query *query,
+                      struct flight_record *ret);
+/* Without paid_calls.  E_NOT_FOUND: there are no more. */
+enum rc model_flight_accepted(struct world *world, const struct flight_id *after,
+                              struct accepted_record *ret);
+void model_flights_forget(struct world *world);
+
+/* ---- model_rows.c: what operations of the store do, with its results */
+
+struct key_record row_record(const struct row *row, int64_t unix_ms);
+enum claim_result row_claim(struct world *world, struct model_key *key,
+                            const struct store_claim *claim,
+                            struct model_publication **publication);
+enum rc row_count(struct model_key *key, struct flight_id flight, unsigned paid_calls_max,
+                  unsigned *ret);
+enum rc row_complete(struct world *world, struct model_key *key,
+                     const struct store_completion *completion);
+enum rc row_release(struct world *world, struct model_key *key,
+                    const struct store_release *release);
+/* After a crash: what runs died with the last process, unless it was accepted. */
+enum row_fate { ROW_UNTOUCHED, ROW_INTERRUPTED, ROW_ACCEPTED };
+enum row_fate row_recover(struct world *world, struct model_key *key, int64_t now_ms);
 
 /* ---- model_upstream.c */
 

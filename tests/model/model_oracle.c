@@ -31,6 +31,7 @@ void oracle_forget(struct world *world)
         blob_free(world->told[i].body);
     free(world->told);
     free(world->calls);
+    model_flights_forget(world);
     for (size_t i = 0; i < MODEL_KEYS; i++) {
         life_end(&world->keys[i].life);
         blob_free(world->keys[i].row.body);

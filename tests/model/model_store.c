@@ -1,27 +1,29 @@
-/* The store, as the engine sees it: rows that survive a crash, operations that are queued,
- * committed in groups and told later, and that may fail.  The rules of rows are written down
- * here once more, on purpose: they are what io/store.h promises, not what SQL does. */
+/* The store, as the engine sees it: operations that are queued, committed in groups and told
+ * later, and that may fail.  What they do to rows is in model_rows.c and model_flights.c. */
 #include "model.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum kind { LOOKUP, CLAIM, COUNT, COMPLETE, RELEASE };
+enum kind { LOOKUP, CLAIM, COUNT, COMPLETE, RELEASE, PUBLISH, RESULT, ACCEPTED };
 
-static const char *const kind_names[] = {"look-up", "claim", "count", "completion", "release"};
+static const char *const kind_names[] = {"look-up", "claim",       "count",  "completion",
+                                         "release", "publication", "result", "accepted"};
 
 struct operation {
     struct list link;
     enum kind kind;
-    struct model_key *key;
+    struct model_key *key; /* NULL: it is about flights */
     struct store_claim claim;
     struct flight_id flight;
     unsigned paid_calls_max;
     int64_t now_ms;
-    struct store_completion completion; /* texts and body are copies of our own */
-    bool give_back;
+    struct store_completion completion; /* with a reference to its body */
+    struct store_release release;       /* likewise */
+    struct model_publication *publication;
+    struct store_result_query query;
+    bool goes_on;    /* ACCEPTED: behind `flight` */
     struct row told; /* the record of a look-up or claim, as it was then */
+    struct flight_record result_told;
     enum rc rc;
     enum claim_result result;
     unsigned paid_calls;
@@ -31,6 +33,8 @@ struct operation {
         store_claim_cb *claimed;
         store_count_cb *counted;
         store_done_cb *done;
+        store_result_cb *result;
+        store_accepted_cb *accepted;
     } callback;
 };
 
@@ -53,54 +57,17 @@ static struct operation *operation_of(struct list *link)
     return CONTAINER_OF(link, struct operation, link);
 }
 
-/* ---- rows */
-
-static void copy_text(char text[MODEL_TEXT_BYTES], struct span from)
-{
-    (void)snprintf(text, MODEL_TEXT_BYTES, "%.*s", SPAN_ARG(from));
-}
-
-static struct span text_span(const char *text)
-{
-    return text[0] ? span_of(text) : SPAN_ABSENT;
-}
-
-static struct key_record record_of(const struct row *row, int64_t unix_ms)
-{
-    struct key_record record = {.state = row_state(row, unix_ms)};
-    if (record.state == KEY_ABSENT)
-        return record;
-    bool answered = record.state == KEY_DONE || record.state == KEY_FAILED;
-    record.fingerprint = row->fingerprint;
-    record.flight = row->flight;
-    record.paid_calls = row->paid_calls;
-    record.created_ms = row->created_ms;
-    record.ended_ms = row->ended_ms;
-    record.answer = (struct answer){.status = row->status,
-                                    .body = answered ? row->body : NULL,
-                                    .content_type = text_span(row->content_type),
-                                    .request_id = text_span(row->request_id),
-                                    .error_code = text_span(row->error_code)};
-    return record;
-}
-
-static void keep_answer(struct row *row, const struct answer *answer)
-{
-    blob_free(row->body);
-    row->status = answer->status;
-    row->body = blob_ref(answer->body);
-    copy_text(row->content_type, answer->content_type);
-    copy_text(row->request_id, answer->request_id);
-    copy_text(row->error_code, answer->error_code);
-}
-
-static bool owns(const struct row *row, struct flight_id flight)
-{
-    return row->exists && row->state == KEY_RUNNING &&
-           memcmp(&row->flight, &flight, sizeof flight) == 0;
-}
-
 /* ---- operations with their effect */
+
+static const char *name_of(const struct operation *operation)
+{
+    return operation->key ? operation->key->text : "a flight";
+}
+
+static bool only_reads(enum kind kind)
+{
+    return kind == LOOKUP || kind == RESULT || kind == ACCEPTED;
+}
 
 static void tell_row(struct operation *operation)
 {
@@ -108,109 +75,51 @@ static void tell_row(struct operation *operation)
     operation->told.body = blob_ref(operation->key->row.body);
 }
 
-static void claim(struct world *world, struct operation *operation)
-{
-    struct row *row = &operation->key->row;
-    const struct store_claim *claim = &operation->claim;
-    enum key_state state = row_state(row, claim->now_ms);
-    bool same = digest_eq(&row->fingerprint, &claim->fingerprint);
-    bool free = state == KEY_RELEASED && same && row->paid_calls < claim->paid_calls_max;
-    operation->result = state == KEY_RELEASED && same ? CLAIM_EXHAUSTED : CLAIM_EXISTS;
-    if (state == KEY_ABSENT || free) {
-        bool fresh = state == KEY_ABSENT;
-        operation->result = CLAIM_OK;
-        blob_free(row->body);
-        *row = (struct row){.exists = true,
-                            .state = KEY_RUNNING,
-                            .fingerprint = claim->fingerprint,
-                            .flight = claim->flight,
-                            .paid_calls = fresh ? 1 : row->paid_calls + 1,
-                            .created_ms = fresh ? claim->now_ms : row->created_ms};
-        operation->key->changes++;
-        oracle_claimed(world, operation->key, fresh);
-    }
-    tell_row(operation);
-}
-
-static void count(struct operation *operation)
-{
-    struct row *row = &operation->key->row;
-    if (!owns(row, operation->flight))
-        operation->rc = E_CONFLICT;
-    else if (row->paid_calls >= operation->paid_calls_max)
-        operation->rc = E_LIMIT;
-    else
-        operation->paid_calls = ++row->paid_calls;
-}
-
-/* RELEASED, and FAILED after its time, remember what was paid as long as an answer is kept. */
-static void complete(struct world *world, struct operation *operation)
-{
-    struct row *row = &operation->key->row;
-    const struct store_completion *completion = &operation->completion;
-    int64_t ttl_ms = world->config->idempotency.ttl_ms;
-    if (!owns(row, operation->flight)) {
-        operation->rc = E_CONFLICT;
-        return;
-    }
-    row->state = completion->failed ? KEY_FAILED : KEY_DONE;
-    row->ended_ms = operation->now_ms;
-    row->answer_until_ms = row->forget_ms = completion->expires_ms;
-    if (completion->failed && row->forget_ms < operation->now_ms + ttl_ms)
-        row->forget_ms = operation->now_ms + ttl_ms;
-    keep_answer(row, &completion->answer);
-    operation->key->life.unstored_until_ms = 0; /* memory may forget it now */
-    operation->key->changes++;
-}
-
-static void release(struct world *world, struct operation *operation)
-{
-    struct row *row = &operation->key->row;
-    if (!owns(row, operation->flight)) {
-        operation->rc = E_CONFLICT;
-        return;
-    }
-    row->state = KEY_RELEASED;
-    row->ended_ms = operation->now_ms;
-    row->forget_ms = operation->now_ms + world->config->idempotency.ttl_ms;
-    row->paid_calls -= operation->give_back && row->paid_calls > 0;
-    keep_answer(row, &operation->completion.answer);
-    operation->key->changes++;
-}
-
 static void perform(struct world *world, struct operation *operation)
 {
+    struct model_key *key = operation->key;
     switch (operation->kind) {
     case LOOKUP:
         tell_row(operation);
         break;
     case CLAIM:
-        claim(world, operation);
+        operation->result = row_claim(world, key, &operation->claim, &operation->publication);
+        tell_row(operation);
         break;
     case COUNT:
-        count(operation);
+        operation->rc = row_count(key, operation->flight, operation->paid_calls_max,
+                                  &operation->paid_calls);
         break;
     case COMPLETE:
-        complete(world, operation);
+        operation->rc = row_complete(world, key, &operation->completion);
         break;
     case RELEASE:
-        release(world, operation);
+        operation->rc = row_release(world, key, &operation->release);
+        break;
+    case PUBLISH:
+        operation->rc = model_flight_publish(world, operation->flight, &operation->publication);
+        break;
+    case RESULT:
+        model_flight_get(world, &operation->query, &operation->result_told);
+        (void)blob_ref(operation->result_told.answer.body);
+        break;
+    case ACCEPTED: /* when it is told, as requests go with their flights */
         break;
     }
-    CHECK(world, operation->rc != E_CONFLICT); /* I6: only owners try */
+    CHECK(world, !key || operation->rc != E_CONFLICT); /* I6: only owners try */
     world_trace(world, "%s of %s: %s, %s, %u paid", kind_names[operation->kind],
-                operation->key->text, rc_text(operation->rc),
-                key_state_name(row_state(&operation->key->row, operation->now_ms)),
-                operation->key->row.paid_calls);
+                name_of(operation), rc_text(operation->rc),
+                key_state_name(key ? row_state(&key->row, operation->now_ms) : KEY_ABSENT),
+                key ? key->row.paid_calls : 0);
 }
 
 static void fail(struct model_store *store, struct operation *operation, enum rc rc)
 {
     struct world *world = store->world;
     operation->rc = rc == E_LIMIT && operation->kind == COUNT ? E_IO : rc;
-    world_trace(world, "%s of %s fails: %s", kind_names[operation->kind], operation->key->text,
+    world_trace(world, "%s of %s fails: %s", kind_names[operation->kind], name_of(operation),
                 rc_text(operation->rc));
-    if (operation->kind != LOOKUP && !world->dead)
+    if (operation->key && !only_reads(operation->kind) && !world->dead)
         oracle_store_failed(world, operation->key, operation->flight);
     if (operation->kind == COMPLETE && !world->dead)
         oracle_not_stored(world, operation->key, operation->completion.answer.status,
@@ -225,7 +134,7 @@ static bool meets_fault(struct model_store *store, struct operation *operation)
 {
     struct world *world = store->world;
     bool unlucky = !world->calm && dice_chance(&world->dice, world->fault_percent);
-    if (operation->kind == LOOKUP) {
+    if (only_reads(operation->kind)) {
         if (unlucky)
             fail(store, operation, E_IO);
         return unlucky;
@@ -252,11 +161,44 @@ static void commit_one(struct model_store *store)
         perform(store->world, operation);
 }
 
+static struct model_key *find_key(struct world *world, const struct digest *digest)
+{
+    size_t i = 0;
+    while (i < MODEL_KEYS && !digest_eq(&world->keys[i].digest, digest))
+        i++;
+    CHECK(world, i < MODEL_KEYS);
+    return &world->keys[i];
+}
+
+static void find_accepted(struct world *world, struct operation *operation,
+                          struct accepted_record *ret)
+{
+    if (operation->rc != OK)
+        return;
+    operation->rc =
+        model_flight_accepted(world, operation->goes_on ? &operation->flight : NULL, ret);
+    if (operation->rc == OK)
+        ret->paid_calls = find_key(world, &ret->key)->row.paid_calls;
+}
+
+static void operation_free(struct operation *operation)
+{
+    blob_free(operation->told.body);
+    blob_free(operation->result_told.answer.body);
+    blob_free(operation->completion.answer.body);
+    blob_free(operation->release.outcome.body);
+    model_publication_free(operation->publication);
+    free(operation);
+}
+
 static void tell(struct world *world, struct operation *operation)
 {
     struct key_record record = {.state = KEY_ABSENT};
+    struct accepted_record accepted = {0};
     if (operation->rc == OK)
-        record = record_of(&operation->told, operation->now_ms);
+        record = row_record(&operation->told, operation->now_ms);
+    if (operation->kind == ACCEPTED)
+        find_accepted(world, operation, &accepted);
     bool engine_ran = world_set_engine(world, true);
     switch (operation->kind) {
     case LOOKUP:
@@ -271,13 +213,18 @@ static void tell(struct world *world, struct operation *operation)
         break;
     case COMPLETE:
     case RELEASE:
+    case PUBLISH:
         operation->callback.done(operation->context, operation->rc);
+        break;
+    case RESULT:
+        operation->callback.result(operation->context, operation->rc, &operation->result_told);
+        break;
+    case ACCEPTED:
+        operation->callback.accepted(operation->context, operation->rc, &accepted);
         break;
     }
     (void)world_set_engine(world, engine_ran);
-    blob_free(operation->told.body);
-    blob_free(operation->completion.answer.body);
-    free(operation);
+    operation_free(operation);
 }
 
 static void arm(struct model_store *store, struct timer *timer)
@@ -308,26 +255,18 @@ static void on_commit_due(struct timer *timer)
 
 /* ---- what the engine calls */
 
-static struct model_key *find_key(struct world *world, const struct digest *digest)
-{
-    size_t i = 0;
-    while (i < MODEL_KEYS && !digest_eq(&world->keys[i].digest, digest))
-        i++;
-    CHECK(world, i < MODEL_KEYS);
-    return &world->keys[i];
-}
-
-/* NULL: out of memory, by chance. */
+/* NULL: out of memory, by chance.  `key` NULL: it is about flights. */
 static struct operation *operation_new(struct store *base, enum kind kind,
                                        const struct digest *key, struct flight_id flight,
                                        void *context)
 {
     struct model_store *store = store_of(base);
     struct world *world = store->world;
-    struct model_key *model_key = find_key(world, key);
+    struct model_key *model_key = key ? find_key(world, key) : NULL;
     if (!world->calm && !world->dead && dice_chance(&world->dice, 1)) {
-        world_trace(world, "%s of %s: no memory", kind_names[kind], model_key->text);
-        if (kind != LOOKUP)
+        world_trace(world, "%s of %s: no memory", kind_names[kind],
+                    model_key ? model_key->text : "a flight");
+        if (model_key && !only_reads(kind))
             oracle_store_failed(world, model_key, flight);
         return NULL;
     }
@@ -359,6 +298,15 @@ static enum rc start_lookup(struct store *store, const struct digest *key, int64
     return OK;
 }
 
+static struct model_publication *own_publication(struct world *world,
+                                                 const struct store_publication *publication)
+{
+    bool engine_ran = world_set_engine(world, false);
+    struct model_publication *owned = model_publication_new(world, publication);
+    (void)world_set_engine(world, engine_ran);
+    return owned;
+}
+
 static enum rc start_claim(struct store *store, const struct store_claim *claim,
                            store_claim_cb *callback, void *context)
 {
@@ -369,6 +317,7 @@ static enum rc start_claim(struct store *store, const struct store_claim *claim,
     if (!operation)
         return E_NOMEM;
     operation->claim = *claim;
+    operation->publication = own_publication(world, &claim->publication);
     operation->now_ms = claim->now_ms;
     operation->callback.claimed = callback;
     return OK;
@@ -413,11 +362,45 @@ static enum rc start_release(struct store *store, const struct store_release *re
         operation_new(store, RELEASE, &release->key, release->flight, context);
     if (!operation)
         return E_NOMEM;
-    operation->completion.answer = release->outcome;
-    operation->completion.answer.body = blob_ref(release->outcome.body);
-    operation->give_back = release->give_back;
+    operation->release = *release;
+    operation->release.outcome.body = blob_ref(release->outcome.body);
     operation->now_ms = release->now_ms;
     operation->callback.done = callback;
+    return OK;
+}
+
+static enum rc start_publish(struct store *store, struct flight_id flight,
+                             const struct store_publication *publication,
+                             store_done_cb *callback, void *context)
+{
+    struct operation *operation = operation_new(store, PUBLISH, NULL, flight, context);
+    if (!operation)
+        return E_NOMEM;
+    operation->publication = own_publication(store_of(store)->world, publication);
+    operation->callback.done = callback;
+    return OK;
+}
+
+static enum rc start_result(struct store *store, const struct store_result_query *query,
+                            store_result_cb *callback, void *context)
+{
+    struct operation *operation = operation_new(store, RESULT, NULL, query->flight, context);
+    if (!operation)
+        return E_NOMEM;
+    operation->query = *query;
+    operation->callback.result = callback;
+    return OK;
+}
+
+static enum rc start_accepted(struct store *store, const struct flight_id *after,
+                              store_accepted_cb *callback, void *context)
+{
+    struct flight_id flight = after ? *after : (struct flight_id){0};
+    struct operation *operation = operation_new(store, ACCEPTED, NULL, flight, context);
+    if (!operation)
+        return E_NOMEM;
+    operation->goes_on = after != NULL;
+    operation->callback.accepted = callback;
     return OK;
 }
 
@@ -437,6 +420,9 @@ static const struct store_ops model_store_ops = {
     .count = start_count,
     .complete = start_complete,
     .release = start_release,
+    .publish = start_publish,
+    .result = start_result,
+    .accepted = start_accepted,
     .stats = stats,
     .free = model_store_free,
 };
@@ -454,17 +440,11 @@ struct store *model_store_open(struct world *world)
     list_init(&store->queued);
     list_init(&store->performed);
     int64_t now_ms = world_unix_ms(world);
-    for (size_t i = 0; i < MODEL_KEYS; i++) { /* whatever runs died with the last process */
-        struct row *row = &world->keys[i].row;
+    for (size_t i = 0; i < MODEL_KEYS; i++) {
         oracle_not_in_memory(&world->keys[i]);
-        if (!row->exists || row->state != KEY_RUNNING)
-            continue;
-        row->state = KEY_RELEASED;
-        row->ended_ms = now_ms;
-        row->forget_ms = now_ms + world->config->idempotency.ttl_ms;
-        world->keys[i].life.excuses++;
-        world->keys[i].changes++;
-        store->store.interrupted++;
+        enum row_fate fate = row_recover(world, &world->keys[i], now_ms);
+        store->store.interrupted += fate == ROW_INTERRUPTED;
+        store->store.accepted += fate == ROW_ACCEPTED;
     }
     return &store->store;
 }

@@ -16,6 +16,7 @@ ANSWERS = [words("first"), words("second"), words("third")]
 RETRIED = [FAILED, *ANSWERS]
 POINTS = {
     "claim_half_done": (ANSWERS, 1, 1, "first"),
+    "publication_half_done": (ANSWERS, 1, 1, "first"),
     "claim_not_committed": (ANSWERS, 1, 1, "first"),
     "claim_committed": (ANSWERS, 1, 2, "first"),
     "request_handed_over": (ANSWERS, (1, 2), 2, ("first", "second")),
@@ -33,6 +34,7 @@ POINTS = {
 }
 AT_START = ["migration_not_committed", "migrated", "recovery_half_done", "recovery_not_committed", "recovered"]
 OTHERS = ["reaper_half_done"]
+PUBLISHED = ["publication_not_committed", "publication_committed", "registration_committed"]
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def allowed(value):
 def test_every_crash_point_is_tested():
     sources = "".join(path.read_text() for path in ROOT.glob("service/*/*.c"))
     points = re.findall(r'CRASH_POINT(?:_AFTER)?\("(\w+)"', sources)
-    assert sorted(points) == sorted(name.partition(":")[0] for name in [*POINTS, *AT_START, *OTHERS])
+    assert sorted(points) == sorted(name.partition(":")[0] for name in [*POINTS, *AT_START, *OTHERS, *PUBLISHED])
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -166,3 +168,120 @@ def test_where_it_is_asked_for_an_interrupted_generation_is_not_repeated(launch,
     bold = launch({}, service.directory)
     assert_answer(bold.post(CHAT, body, key), key_status="executed")
     assert provider.hits(model) == 1  # stopping the service before it reset the provider
+
+
+# ---- result URLs and accepted requests
+
+REDIRECT = {"routes": {CHAT: {"edge": "redirect", "hold_s": 0.2}}}
+CALLER = {"Authorization": "Bearer caller"}
+OURS = {"upstreams": {"chat": {"api_key": "operators-key"}}}
+
+
+def accept(crashing, model, key=None):
+    """Posts until a 202 came; returns its Location, or after a crash that of the answer by id."""
+    while True:
+        try:
+            reply = crashing.service.post(CHAT, question(CHAT, model), key, {"Prefer": "respond-async", **CALLER})
+        except GONE:
+            crashing.wait_for_death()
+            crashing.start()
+            continue
+        if reply.status == 200:  # after the restart it was there already
+            return "/requests/" + reply["unstream-request-id"]
+        assert reply.status == 202, reply
+        return reply["location"]
+
+
+def collect(crashing, url):
+    """Asks at a result URL until it is there."""
+    while True:
+        reply = crashing.service.get(url, {"Prefer": "wait=10", **CALLER})
+        if reply.status != 202:
+            return reply
+
+
+@pytest.mark.parametrize("point", PUBLISHED)
+def test_a_redirect_that_dies_costs_one_call_more_at_most(crashing, provider, point):
+    crashing.overrides = REDIRECT
+    key = None if point == "registration_committed" else unique("key")
+    slow = {"words": 3, "hold": unique("hold")}
+    model = provider.script(unique("crash"), slow, words("second"))
+    crashing.start(UNSTREAM_CRASH_AT=point)
+    with pytest.raises(GONE):
+        crashing.service.post(CHAT, question(CHAT, model), key)
+    crashing.wait_for_death()
+    service = crashing.start()
+    assert service.post(CHAT, question(CHAT, model), key).status == 200
+    assert provider.hits(model) == 2
+    service.stop()
+    crashing.assert_sound()
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("point", ["publication_half_done", "claim_not_committed", "claim_committed",
+                                   "request_handed_over", "first_output", "answer_complete",
+                                   "ending_not_committed", "ending_committed"])
+def test_an_accepted_request_is_answered_whenever_it_dies(crashing, provider, point, keyed):
+    crashing.overrides = OURS
+    model = provider.script(unique("crash"), *ANSWERS)
+    crashing.start(UNSTREAM_CRASH_AT=point)
+    url = accept(crashing, model, unique("key") if keyed else None)
+    try:
+        answer = collect(crashing, url)
+    except GONE:
+        crashing.wait_for_death()
+        crashing.start()
+        answer = collect(crashing, url)
+    assert answer.status == 200, answer
+    assert collect(crashing, url).body == answer.body
+    assert provider.hits(model) <= PAID_CALLS_MAX
+    crashing.service.stop()
+    assert all(count <= PAID_CALLS_MAX for count in crashing.paid_calls())
+    with crashing.database() as database:
+        assert database.execute("SELECT count(*) FROM requests").fetchone() == (0,)
+    crashing.assert_sound()
+
+
+@pytest.mark.parametrize("point", [name for name in AT_START if name.startswith("rec")])
+def test_an_accepted_request_survives_a_start_that_dies(crashing, provider, point):
+    crashing.overrides = OURS
+    model = provider.script(unique("crash"), {"hold": unique("hold"), "hold_at": "head"}, words("second"))
+    crashing.start()
+    url = accept(crashing, model)
+    provider.wait_for(model)
+    crashing.kill()
+    crashing.start_to_die(UNSTREAM_CRASH_AT=point)
+    crashing.start()
+    assert b"second" in collect(crashing, url).body
+    crashing.service.stop()
+    crashing.assert_sound()
+
+
+def test_an_accepted_request_that_crashes_every_time_is_not_called_for_ever(crashing, provider):
+    crashing.overrides = OURS
+    model = provider.script(unique("crash"), *ANSWERS, repeat=True)
+    crashing.start(UNSTREAM_CRASH_AT="first_output")
+    url = accept(crashing, model)
+    crashing.wait_for_death()
+    for _ in range(PAID_CALLS_MAX - 1):
+        try:
+            crashing.start(UNSTREAM_CRASH_AT="first_output")
+        except AssertionError as error:  # it may die before it is ready
+            assert str(error).startswith("exit -9"), error
+        crashing.wait_for_death()
+    service = crashing.start()
+    reply = service.get(url)
+    assert reply.status == 502 and reply.error["code"] == "paid_calls_exhausted", reply
+    assert provider.hits(model) == PAID_CALLS_MAX
+
+
+def test_where_it_is_asked_for_an_accepted_request_is_not_driven_again(crashing, provider):
+    crashing.overrides = {**OURS, "idempotency": {"on_interrupted": "fail"}}
+    model = provider.script(unique("crash"), {"hold": unique("hold")})
+    crashing.start()
+    url = accept(crashing, model)
+    provider.wait_for(model)
+    crashing.kill()
+    service = crashing.start()
+    assert_error(service.get(url), CHAT, 502, "outcome_unknown", retry=False)
+    assert provider.hits(model) == 1

@@ -148,6 +148,22 @@ TEST(key, a_crash_releases_what_runs_and_nothing_else)
     assert_int_equal(absent.state, KEY_ABSENT);
 }
 
+TEST(key, an_accepted_request_runs_on_after_a_crash)
+{
+    struct key running = {0}, done = {0};
+    struct key_event crash = event_of(KEY_CRASH, 0, 20);
+    crash.accepted = true;
+    assert_int_equal(apply(&running, KEY_CLAIM, 1, 10), KEY_APPLIED);
+    assert_int_equal(step(&running, &crash), KEY_APPLIED);
+    assert_int_equal(running.state, KEY_RUNNING);
+    assert_int_equal(apply(&running, KEY_COUNT, 1, 30), KEY_APPLIED);
+    assert_int_equal(running.paid_calls, 2);
+    assert_int_equal(apply(&done, KEY_CLAIM, 2, 10), KEY_APPLIED);
+    assert_int_equal(apply(&done, KEY_COMPLETE, 2, 10), KEY_APPLIED);
+    assert_int_equal(step(&done, &crash), KEY_APPLIED);
+    assert_int_equal(done.state, KEY_DONE);
+}
+
 /* ---- the check finds what it is there for */
 
 static struct key running_key(void)
@@ -201,6 +217,15 @@ TEST(key, an_acknowledged_claim_that_a_crash_lost_is_found)
     uncounted.paid_calls = 0;
     assert_int_equal(key_check(&before, &crash, KEY_APPLIED, &lost), KEY_I4);
     assert_int_equal(key_check(&before, &crash, KEY_APPLIED, &uncounted), KEY_I4);
+}
+
+TEST(key, an_accepted_request_that_a_crash_released_is_found)
+{
+    struct key before = running_key(), released = before;
+    struct key_event crash = event_of(KEY_CRASH, 0, 20);
+    (void)apply(&released, KEY_CRASH, 0, 20);
+    crash.accepted = true;
+    assert_int_equal(key_check(&before, &crash, KEY_APPLIED, &released), KEY_I4);
 }
 
 TEST(key, another_fingerprint_that_took_the_key_is_found)

@@ -1,6 +1,6 @@
 /* The same operations to the store and to core/key, by dice: every result must agree.  A failing
  * seed is told, and UNSTREAM_SEED=n runs it again; UNSTREAM_ALL=1 runs many more steps. */
-#include "store_world.h"
+#include "store_publications.h"
 
 #include <inttypes.h>
 
@@ -15,6 +15,7 @@ struct model {
     struct key keys[KEYS];
     uint32_t flight_of[KEYS], stale_flight_of[KEYS]; /* the last claim's, and one before */
     uint32_t answer_of[KEYS];                        /* the flight whose answer is stored */
+    bool accepted[KEYS];                             /* its last flight was */
 };
 
 /* SplitMix64 (public domain, Vigna): small, and the same everywhere. */
@@ -105,8 +106,13 @@ static void claim_key(struct model *m, int key)
     struct store_claim params = claim_of(key, 0, m->now_ms);
     params.fingerprint = event.fingerprint;
     params.flight = event.flight;
+    bool accepts = roll(m, 4) == 0;
+    struct store_request request = request_of(SPAN("{}"));
+    if (accepts)
+        params.publication.request = &request;
     enum key_result expected = expect(m, key, &event);
     REPLY claimed = claim_with(&m->world, &params);
+    blob_free(request.body);
     AGREE(m, claimed.result == (expected == KEY_APPLIED     ? CLAIM_OK
                                 : expected == KEY_EXHAUSTED ? CLAIM_EXHAUSTED
                                                             : CLAIM_EXISTS));
@@ -114,7 +120,28 @@ static void claim_key(struct model *m, int key)
     if (expected == KEY_APPLIED) {
         m->stale_flight_of[key] = m->flight_of[key];
         m->flight_of[key] = flight;
+        m->accepted[key] = accepts;
     }
+}
+
+static enum rc publish(struct model *m, uint32_t flight)
+{
+    struct store_request request = request_of(SPAN("{}"));
+    struct store_publication publication = {.request = &request};
+    struct reply reply = {0};
+    AGREE(m, store_publish(m->world.store, flight_id(flight), &publication, on_done, &reply) ==
+                 OK);
+    blob_free(request.body);
+    world_wait(&m->world, &reply, 1);
+    return reply.rc;
+}
+
+/* Accepts the key's last flight if it runs. */
+static void accept_key(struct model *m, int key)
+{
+    bool runs = m->keys[key].state == KEY_RUNNING;
+    AGREE(m, publish(m, m->flight_of[key]) == (runs ? OK : E_CONFLICT));
+    m->accepted[key] |= runs;
 }
 
 /* Mostly the owner's; now and then one that has lost the key. */
@@ -179,15 +206,28 @@ static void release_key(struct model *m, int key)
 static void apply_to_all(struct model *m, enum key_event_kind kind)
 {
     struct key_event event = event_of(m, kind, 0);
-    for (int key = 0; key < KEYS; key++)
+    for (int key = 0; key < KEYS; key++) {
+        event.accepted = m->accepted[key];
         (void)expect(m, key, &event);
+    }
+}
+
+static unsigned running_left(const struct model *m)
+{
+    unsigned running = 0;
+    for (int key = 0; key < KEYS; key++)
+        running += m->keys[key].state == KEY_RUNNING;
+    return running;
 }
 
 static void restart(struct model *m)
 {
+    unsigned running = running_left(m);
     m->world.params.now_ms = m->now_ms;
     world_restart(&m->world);
     apply_to_all(m, KEY_CRASH);
+    AGREE(m, m->world.store->accepted == running_left(m));
+    AGREE(m, m->world.store->interrupted == running - running_left(m));
 }
 
 static int64_t rows_left(const struct model *m)
@@ -234,8 +274,9 @@ static void move_clock(struct model *m)
 
 static void take_step(struct model *m)
 {
-    static void (*const operations[])(struct model *, int) = {
-        look_up, claim_key, claim_key, claim_key, count_key, complete_key, release_key};
+    static void (*const operations[])(struct model *,
+                                      int) = {look_up,   claim_key,    claim_key,   claim_key,
+                                              count_key, complete_key, release_key, accept_key};
     move_clock(m);
     uint64_t rare = roll(m, 1000);
     if (rare < RESTARTS_OF_1000)

@@ -1,5 +1,5 @@
 /* Opening, refusing, restarting, and what happens when the disk fails. */
-#include "store_world.h"
+#include "store_publications.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -196,6 +196,32 @@ TEST(store_sqlite_file, an_older_file_is_brought_up_to_date_with_its_keys)
     assert_int_equal(kept.record.state, KEY_DONE);
     assert_span_equal(blob_span(kept.body), "kept");
     assert_null(kept.record.members.p);
+}
+
+TEST(store_sqlite_file, a_file_of_schema_3_runs_nothing_on_and_keeps_old_results_from_then_on)
+{
+    WORLD(w);
+    REPLY done = claim(&w, 'a', 1, NOW_MS);
+    REPLY running = claim(&w, 'b', 2, NOW_MS);
+    assert_int_equal(done.result + running.result, 2 * CLAIM_OK);
+    struct store_completion completion = completion_of('a', 1, SPAN("kept"), NOW_MS);
+    completion.keep_until_ms = NOW_MS + 2 * TTL_MS;
+    assert_int_equal(complete_with(&w, &completion), OK);
+    world_close(&w);
+    make_schema_3(&w);
+    assert_int_equal(world_open(&w), OK);
+    assert_int_equal(ask_file(&w, "PRAGMA user_version"), 4);
+    assert_int_equal(w.store->interrupted, 1);
+    assert_int_equal(w.store->accepted, 0);
+    REPLY reborn = claim(&w, 'a', 3, NOW_MS + TTL_MS);
+    assert_int_equal(reborn.result, CLAIM_OK);
+    assert_int_equal(accept_flight(&w, 3, 't', SPAN("{}")), OK);
+    RESULT old = result_of_flight(&w, 1, NOW_MS + TTL_MS);
+    assert_span_equal(blob_span(old.body), "kept");
+    assert_int_equal(complete(&w, 'a', 3, SPAN("new"), NOW_MS + TTL_MS), OK);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM requests"), 0);
+    RESULT new = result_of_token(&w, 't', NOW_MS + TTL_MS);
+    assert_span_equal(blob_span(new.body), "new");
 }
 
 TEST(store_sqlite_file, a_file_that_is_no_database_is_refused_and_left_alone)

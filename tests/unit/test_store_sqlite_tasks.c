@@ -1,5 +1,5 @@
 /* What operators ask for: list, release, purge. */
-#include "store_world.h"
+#include "store_publications.h"
 
 struct told {
     int came;
@@ -227,4 +227,90 @@ TEST(store_sqlite_tasks, a_purge_takes_rows_that_are_over_too)
     fill(&w);
     struct store_task task = task_of(STORE_TASK_PURGE, NOW_MS + 10 + TTL_MS);
     assert_int_equal(run_task(&w, &task).count, 3);
+}
+
+TEST(store_sqlite_tasks, a_released_flight_forgets_what_was_asked_and_keeps_its_url)
+{
+    WORLD(w);
+    REPLY claimed = claim_accepted(&w, 'a', 1, 't', NOW_MS);
+    assert_int_equal(claimed.result, CLAIM_OK);
+    struct store_task task = task_of(STORE_TASK_RELEASE, NOW_MS + 20);
+    assert_int_equal(run_task(&w, &task).count, 1);
+    ACCEPTED none = accepted_after(&w, -1);
+    assert_int_equal(none.rc, E_NOT_FOUND);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM requests"), 0);
+    RESULT found = result_of_token(&w, 't', NOW_MS + 20 + TTL_MS - 1);
+    assert_int_equal(found.record.state, FLIGHT_ROW_INTERRUPTED);
+    assert_int_equal(found.record.ended_ms, NOW_MS + 20);
+    world_restart(&w);
+    assert_int_equal(w.store->accepted, 0);
+}
+
+TEST(store_sqlite_tasks, a_purge_takes_results_and_their_tokens_but_nothing_that_runs)
+{
+    WORLD(w);
+    REPLY running = claim_accepted(&w, 'a', 1, 't', NOW_MS);
+    REPLY done = claim_accepted(&w, 'b', 2, 'u', NOW_MS);
+    assert_int_equal(running.result + done.result, 2 * CLAIM_OK);
+    assert_int_equal(complete(&w, 'b', 2, SPAN("{}"), NOW_MS), OK);
+    struct store_task task = task_of(STORE_TASK_PURGE, NOW_MS);
+    assert_int_equal(run_task(&w, &task).count, 1);
+    RESULT kept = result_of_token(&w, 't', NOW_MS);
+    RESULT gone = result_of_token(&w, 'u', NOW_MS);
+    assert_int_equal(kept.record.state, FLIGHT_ROW_RUNNING);
+    assert_int_equal(gone.record.state, FLIGHT_ROW_ABSENT);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM tokens"), 1);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM requests"), 1);
+}
+
+/* 'a', 'b', 'c' and 'x' (of another scope) are done and their keys reaped; flights 1 to 4 are
+ * kept for their result URLs. */
+static void fill_with_keyless(struct world *w)
+{
+    w->params.reap_interval_ms = 1;
+    assert_int_equal(world_open(w), OK);
+    for (int i = 1; i <= 4; i++) {
+        struct store_claim params = claim_of(i < 4 ? 'a' + i - 1 : 'x', i, NOW_MS + i);
+        params.scope = digest_of(i < 4 ? 's' : 't');
+        REPLY claimed = claim_with(w, &params);
+        assert_int_equal(claimed.result, CLAIM_OK);
+        struct store_completion completion =
+            completion_of(i < 4 ? 'a' + i - 1 : 'x', i, SPAN("kept on"), NOW_MS);
+        completion.expires_ms = NOW_MS + 10;
+        completion.keep_until_ms = NOW_MS + TTL_MS;
+        assert_int_equal(complete_with(w, &completion), OK);
+    }
+    (void)release(w, 255, 255, false, NOW_MS + 10); /* the store learns the time */
+    await_file(w, "SELECT count(*) FROM keys", 0);
+    assert_int_equal(ask_file(w, "SELECT count(*) FROM flights"), 4);
+}
+
+TEST(store_sqlite_tasks, a_purge_takes_results_that_were_kept_longer_than_their_keys)
+{
+    EMPTY_WORLD(w);
+    fill_with_keyless(&w);
+    struct store_task task = task_of(STORE_TASK_PURGE, NOW_MS + 20);
+    task.by_key = true;
+    task.key = digest_of('b');
+    assert_int_equal(run_task(&w, &task).count, 0);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM flights"), 3);
+    RESULT gone = result_of_flight(&w, 2, NOW_MS + 20);
+    assert_int_equal(gone.record.state, FLIGHT_ROW_ABSENT);
+    task = task_of(STORE_TASK_PURGE, NOW_MS + 20);
+    task.by_scope = true;
+    task.scope = digest_of('t');
+    (void)run_task(&w, &task);
+    RESULT other = result_of_flight(&w, 4, NOW_MS + 20);
+    assert_int_equal(other.record.state, FLIGHT_ROW_ABSENT);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM flights"), 2);
+    task = task_of(STORE_TASK_PURGE, NOW_MS + 20);
+    task.created_before_ms = NOW_MS + 3; /* the third's time */
+    (void)run_task(&w, &task);
+    RESULT kept = result_of_flight(&w, 3, NOW_MS + 20);
+    assert_span_equal(blob_span(kept.body), "kept on");
+    task.created_before_ms = NOW_MS + 4;
+    (void)run_task(&w, &task);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM flights"), 0);
+    assert_int_equal(ask_file(&w, "SELECT count(*) FROM bodies"), 0);
+    assert_false(file_holds(w.path, "kept on"));
 }
