@@ -55,7 +55,6 @@ struct engine {
     struct map keys;        /* digest of a running key -> struct engine_flight */
     struct map by_id;       /* flight id -> struct engine_flight that runs */
     struct map by_token;    /* digest of a result token -> likewise */
-    bool recovering;        /* accepted requests of an earlier process are being taken up */
     struct list flights;    /* all that run */
     struct list ended;      /* those whose answer is not delivered yet */
     struct map kin;         /* struct kin_id -> struct kin */
@@ -72,6 +71,7 @@ struct engine {
     struct list upstreams; /* struct upstream_memory.link */
     struct engine_counts counts;
     bool draining;
+    bool recovering; /* accepted requests of an earlier process are being taken up */
 };
 
 struct engine_flight {

@@ -54,15 +54,20 @@ static void free_unused(struct engine *engine)
     }
 }
 
-enum rc engine_upstreams_follow(struct engine *engine, const struct config *config)
+static void forget_configuration(struct engine *engine)
 {
     const struct list *all = &engine->upstreams;
+    for (struct list *link = all->next; link != all; link = link->next)
+        memory_at(link)->configured = false;
+}
+
+enum rc engine_upstreams_follow(struct engine *engine, const struct config *config)
+{
     enum rc rc = OK;
     for (size_t i = 0; i < config->upstream_count && rc == OK; i++)
         rc = find_or_add(engine, config->upstreams[i].name) ? OK : E_NOMEM;
     if (rc == OK) {
-        for (struct list *link = all->next; link != all; link = link->next)
-            memory_at(link)->configured = false;
+        forget_configuration(engine);
         for (size_t i = 0; i < config->upstream_count; i++)
             find(engine, config->upstreams[i].name)->configured = true;
     }
@@ -98,10 +103,7 @@ bool engine_upstream_knows_stream_options(const void *engine,
 
 void engine_upstreams_done(struct engine *engine)
 {
-    while (!list_is_empty(&engine->upstreams)) {
-        struct upstream_memory *memory = memory_at(engine->upstreams.next);
-        ASSERT(memory->holders == 0);
-        memory->configured = false;
-        free_if_unused(memory);
-    }
+    forget_configuration(engine);
+    free_unused(engine);
+    ASSERT(list_is_empty(&engine->upstreams));
 }
