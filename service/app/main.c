@@ -50,7 +50,7 @@ static int serve_command(const struct options *options)
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return EX_SOFTWARE;
     const struct serve_params params = {
-        .config = config,
+        .config = take(config),
         .log = &log,
         .reload = {.source = source, .arguments = arguments, .log = &log},
         .inherited = &inherited,

@@ -8,7 +8,7 @@
 #include "io/notify.h"
 
 struct serve_params {
-    struct config *config; /* of the start; a reference is taken */
+    struct config *config; /* of the start; the reference is taken over */
     struct log *log;       /* level and format follow the configuration */
     struct reload reload;
     const struct http_inherited *inherited; /* the addresses stand in the configuration */

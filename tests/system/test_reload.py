@@ -145,6 +145,55 @@ def test_what_needs_a_restart_is_told_and_the_rest_changes(launch):
     assert [line for line in events(service, "call_ended") if line["level"] == "debug"]
 
 
+def test_more_flights_may_run_after_a_reload(launch, provider):
+    service = launch({"limits": {"flights_max": 1, "queue_max": 0}})
+    hold, models = unique("hold"), [unique("more"), unique("more")]
+    waiting = []
+    for model in models:
+        provider.script(model, {"hold": hold})
+        waiting.append(in_background(service.post, CHAT, question(CHAT, model)))
+        provider.wait_for(model)
+        assert_error(service.post(CHAT, question(CHAT, unique("full"))), CHAT, 503, "overloaded")
+        reload(service, {"limits": {"flights_max": len(waiting) + 1}})
+    provider.release(hold)
+    for future in waiting:
+        assert_answer(future.result())
+
+
+def test_the_operators_side_and_the_log_follow(launch):
+    port = free_port()
+    service = launch({"ops_listen": f"127.0.0.1:{port}"})
+    assert request(port, "GET", "/metrics").status == 200
+    token = {"ops_token_sha256": hashlib.sha256(b"ops").hexdigest()}
+    reload(service, token)
+    assert request(port, "GET", "/metrics").status == 401
+    assert request(port, "GET", "/metrics", headers={"Authorization": "Bearer ops"}).status == 200
+    as_text = merged(service.config, {**token, "log": {"format": "text"}})
+    (service.directory / "config.json").write_text(json.dumps(as_text))
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: " info reloaded upstreams=4 " in service.log.read_text(), "a line of text")
+    service.process.kill()  # a clean end would want every line to be JSON
+    service.process.wait()
+
+
+def test_a_request_may_outlive_the_configuration_it_came_with(launch, provider):
+    service = launch({**KEYS, "clients": [client("one")]})
+    model, hold = unique("asked"), unique("hold")
+    provider.script(model, {"hold": hold})
+    accepted = service.post(CHAT, question(CHAT, model), headers={**bearer("one"), "Prefer": "respond-async"})
+    assert accepted.status == 202
+    reload(service, {"clients": [client("one"), client("two")]})
+    result = in_background(service.get, accepted["location"], {**bearer("one"), "Prefer": "wait=30"})
+    service.settle()
+    reload(service, {"clients": [client("two")]})
+    assert service.get(accepted["location"], bearer("one")).status == 404
+    provider.release(hold)
+    assert result.result().status == 200
+    service.stop()
+    assert [line["client"] for line in events(service, "request") if line["route"] == "/requests"
+            and line["status"] == 200] == ["one"]
+
+
 def test_open_listeners_are_not_given_the_operators_key(launch):
     service = launch({**KEYS, "listen": ["0.0.0.0:PORT"], "clients": [client("one")]})
     local = {**service.config, "clients": [], "listen": [f"127.0.0.1:{service.port}"]}
