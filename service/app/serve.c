@@ -419,8 +419,7 @@ static int finish(struct service *service, enum rc rc)
 
 int serve(const struct serve_params *params)
 {
-    struct service service = {
-        .params = params, .config = params->config, .log = params->log};
+    struct service service = {.params = params, .config = params->config, .log = params->log};
     enum rc rc = event_loop_new(&service.loop);
     if (rc == OK)
         rc = watch_signals(&service);
