@@ -49,11 +49,12 @@ static bool same_body(const struct blob *a, const struct blob *b)
 /* ---- upstream and store */
 
 /* I2: a call is counted before it starts, and there are never too many.  What a flight without
- * a row has called is counted when it gets one. */
+ * a row has called is counted when it gets one; one whose row came in a commit that failed goes
+ * on without it. */
 static void check_count(struct world *world, const struct model_key *key)
 {
     unsigned calls_max = world->config->idempotency.paid_calls_max;
-    if (key->is_own && !key->row.exists)
+    if (key->is_own && (!key->row.exists || key->life.store_failed))
         return;
     CHECK(world, key->row.exists && key->row.state == KEY_RUNNING);
     CHECK(world, key->row.paid_calls >= key->life.maybe_billed);
