@@ -376,7 +376,7 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply);
 void oracle_told(struct world *world, const struct http_reply *reply, struct span flight);
 bool oracle_was_told(struct world *world, const char *flight);
 /* An accepted flight is driven again: if it had ended, the store did not learn it. */
-void oracle_driven_again(struct world *world, const struct model_key *key);
+void oracle_driven_again(struct world *world, struct model_key *key);
 /* From now on nothing but that is told of this flight. */
 void oracle_told_cancelled(struct world *world, const char *flight);
 bool oracle_body_has(const struct http_reply *reply, const char *word);
