@@ -89,7 +89,7 @@ void engine_edge_claimed(struct engine_flight *run)
         return;
     run->has_token = run->token.text[0] != '\0';
     accepted(run);
-    if (!run->intake->include_usage)
+    if (!intake_may_splice_again(run->intake))
         intake_keep_splice(run->intake);
 }
 
@@ -221,7 +221,8 @@ static bool can_publish(const struct engine_flight *run)
     case FLIGHT_CALLING:
     case FLIGHT_PAUSING:
     case FLIGHT_COUNTING:
-        return run->flight.params.keyed && !run->flight.without_store;
+    case FLIGHT_QUEUED:
+        return run->flight.claimed;
     case FLIGHT_NEW:
     case FLIGHT_LOOKING_UP:
     case FLIGHT_CLAIMING:
@@ -354,10 +355,26 @@ static void tell_due(struct waiter *waiter)
     }
 }
 
+/* The hold is over and the flight has no slot yet: nothing can be promised, and to keep the
+ * caller longer is to lose it.  Its retry finds the flight, if it can, in its place. */
+static void tell_overload(struct waiter *waiter)
+{
+    struct engine_flight *run = waiter->flight;
+    memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
+    engine_detach(waiter);
+    engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "no flight slot became free in time");
+    engine_unattended(run);
+}
+
 static void on_due(struct waiter *waiter)
 {
     if (is_published_for(waiter)) {
         tell_due(waiter);
+        return;
+    }
+    if (!waiter->edge.accepts && waiter->flight->flight.state == FLIGHT_QUEUED &&
+        flight_has_not_begun(&waiter->flight->flight)) {
+        tell_overload(waiter);
         return;
     }
     waiter->due = true;

@@ -82,7 +82,6 @@ static enum rc resume(struct engine *engine, struct intake *intake,
     run->handed_out = true; /* by a token that only its client knows */
     run->flight.params.accepted = true;
     engine->counts.resumed++;
-    engine_admit(run);
     bool may_run = intake->config->idempotency.on_interrupted != ON_INTERRUPTED_FAIL;
     log_recovery(engine, LOG_LEVEL_INFO, "resumed", &record->flight, NULL,
                  may_run ? "it is driven again" : "its result URL answers 502");
@@ -93,6 +92,10 @@ static enum rc resume(struct engine *engine, struct intake *intake,
 static enum rc take_up(struct engine *engine, const struct accepted_record *record)
 {
     const struct intake_context context = engine_intake_context(engine, NULL);
+    if (record->corrupt) {
+        give_up(engine, record, "its body in the store is damaged");
+        return OK;
+    }
     struct intake *intake = intake_new(&context);
     const char *why = "out of memory";
     enum rc rc = intake ? intake_resume(intake, &context, record, &why) : E_NOMEM;

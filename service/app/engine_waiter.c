@@ -132,7 +132,7 @@ void engine_answer(struct waiter *waiter, struct engine_flight *run)
     waiter->source = source_of(waiter, run);
     note_for_log(waiter, run);
     const struct reply_timing timing = {
-        .queue_ms = called ? run->first_call_ms - run->start_ms : 0,
+        .queue_ms = run->queue_ms,
         .first_event_ms = run->first_event_ms,
         .generation_ms = waiter->generation_ms,
         .attempts = run->flight.attempts,

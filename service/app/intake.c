@@ -8,6 +8,7 @@
 #include "core/idem_key.h"
 #include "core/scope.h"
 #include "core/simple_api.h"
+#include "core/upstream_request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,15 @@ static enum rc find_route(struct intake *intake, const struct http_head *head,
                                   intake->api == API_MESSAGES ? "ANTHROPIC_API_KEY"
                                                               : "OPENAI_API_KEY");
     return OK;
+}
+
+/* First of all: whatever else is wrong with it, it is a call that we made ourselves. */
+static enum rc check_loop(const struct intake_context *context, const struct http_head *head,
+                          struct intake_refusal *ret)
+{
+    return upstream_request_is_loop(&head->headers, context->boot_id)
+               ? intake_refuse(ret, HTTP_ERROR_LOOP_DETECTED, NULL)
+               : OK;
 }
 
 static enum rc check_exposure(struct intake *intake, const struct intake_context *context,
@@ -242,6 +252,8 @@ enum rc intake_head(struct intake *intake, const struct intake_context *context,
 {
     enum rc rc = find_route(intake, head, ret);
     if (rc == OK)
+        rc = check_loop(context, head, ret);
+    if (rc == OK)
         rc = check_exposure(intake, context, head, ret);
     if (rc == OK)
         rc = find_caller(intake, context, head, ret);
@@ -368,7 +380,7 @@ enum rc intake_body(struct intake *intake, const struct intake_context *context,
         plan_edge(intake, head);
     if (rc == OK && intake->edge.accepts)
         rc = intake_keep_request(intake, head);
-    else if (!intake->include_usage)
+    else if (!intake_may_splice_again(intake))
         intake_keep_splice(intake);
     return rc;
 }

@@ -1,10 +1,15 @@
 /* Which failed upstream calls are made again, and when.
  *
  * Retried is what may pass: connection and DNS failures, 408, 429 (but not an exhausted quota),
- * 5xx, 529, timeouts, cut streams, error events that mean the same, and malformed streams once.
- * All else is final.  Between calls lies full-jitter exponential back-off, at least as long as
- * the provider asked for, never past the deadline.  A budget per upstream keeps retries from
- * multiplying the load on a provider that is down.
+ * 5xx (but not 508, RFC 5842 7.2: the way there leads back to where it began), 529, timeouts,
+ * cut streams, error events that mean the same, and malformed streams once.  All else is final.
+ * Between calls lies full-jitter exponential back-off, at least as long as the provider asked
+ * for, never past the deadline.  A budget per upstream keeps retries from multiplying the load
+ * on a provider that is down.
+ *
+ * Where a fallback would take the call, what fallback_is_for (fallback.h) names goes there at
+ * once: nothing was refused there that would have to be waited out, and it is no repetition for
+ * that upstream, so neither the pause nor this upstream's budget count, only attempts and time.
  *
  * Pure: time and dice are arguments.  Thread: the loop (one owner per budget). */
 #ifndef CORE_RETRY_POLICY_H
@@ -13,6 +18,7 @@
 #include "core/attempt.h"
 
 enum {
+    HTTP_LOOP_DETECTED = 508,
     RETRY_BUDGET_MAX = 100,  /* retries that can be saved up per upstream */
     RETRY_BUDGET_START = 10, /* retries allowed before any flight succeeded in earning more */
     RETRY_BUDGET_REFILL_MS = 10000,        /* one retry is earned in this time */
@@ -40,10 +46,12 @@ struct retry_situation {
     int64_t now_ms, deadline_ms; /* monotonic */
     int64_t now_unix_s;          /* wall clock, for a Retry-After that is a date */
     uint64_t dice;               /* 64 random bits */
+    bool elsewhere;              /* the fallback would take the next call now (fallback.h) */
 };
 
 enum retry_verdict {
     RETRY_LATER,         /* call again after pause_ms */
+    RETRY_ELSEWHERE,     /* call the fallback, at once */
     RETRY_FINAL,         /* the same call would end the same way */
     RETRY_ATTEMPTS_USED, /* it may pass, but not in this flight */
     RETRY_NO_TIME,       /* the pause would end after the deadline */

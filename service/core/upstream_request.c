@@ -191,6 +191,9 @@ static void add_anthropic_version(struct head *head)
 
 /* ---- Via */
 
+/* Before the boot id. */
+static const char our_name[] = "unstream-";
+
 /* The received-by of one element of Via: "1.1 name (comment)". */
 static struct span received_by(struct span element)
 {
@@ -200,23 +203,28 @@ static struct span received_by(struct span element)
     return rest.p ? span_cut(&rest, ' ') : SPAN_ABSENT;
 }
 
-static bool has_been_at(const struct headers *client, struct span name)
+static bool is_ours(struct span name, struct span boot_id)
+{
+    size_t n = strlen(our_name);
+    return name.n >= n && span_is_nocase((struct span){name.p, n}, our_name) &&
+           span_eq_nocase(span_from(name, n), boot_id);
+}
+
+bool upstream_request_is_loop(const struct headers *client, struct span boot_id)
 {
     bool found = false;
     for (size_t i = 0; i < client->count; i++) {
         struct span rest = client->items[i].value;
         while (span_is_nocase(client->items[i].name, "via") && rest.p)
-            found |= span_eq_nocase(received_by(span_cut(&rest, ',')), name);
+            found |= is_ours(received_by(span_cut(&rest, ',')), boot_id);
     }
     return found;
 }
 
-/* Behind the client's own Via, which tells of a loop over several services too. */
+/* Behind the client's own, which tells of a loop over several services too. */
 static void add_via(struct head *head)
 {
-    struct span name = join(head, SPAN("unstream-"), head->params->boot_id);
-    if (has_been_at(head->params->client, name))
-        fail(head, UPSTREAM_REQUEST_LOOP);
+    struct span name = join(head, span_of(our_name), head->params->boot_id);
     add(head, SPAN("Via"), join(head, SPAN("1.1 "), name));
 }
 

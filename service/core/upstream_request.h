@@ -28,7 +28,6 @@ struct upstream_request_params {
 
 #define UPSTREAM_REQUEST_RESULT_TABLE(X)                                                       \
     X(UPSTREAM_REQUEST_FINE, "fine")                                                           \
-    X(UPSTREAM_REQUEST_LOOP, "the request came back to the service that sent it")              \
     X(UPSTREAM_REQUEST_BAD_VALUE, "a header to be sent holds a control character")             \
     X(UPSTREAM_REQUEST_NO_MEMORY, "out of memory")
 
@@ -40,6 +39,8 @@ enum upstream_request_result {
 
 const char *upstream_request_result_text(enum upstream_request_result result);
 
+/* The client's Via names this process: a call of ours came back. */
+bool upstream_request_is_loop(const struct headers *client, struct span boot_id);
 /* A header that goes upstream neither from a client nor from the configuration. */
 bool upstream_request_reserves(struct span name);
 /* *ret's lines are in `arena`, their texts there, in `client` and in `upstream`. */

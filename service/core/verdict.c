@@ -57,6 +57,8 @@ static struct verdict refused(const struct attempt_outcome *outcome, int64_t ret
         return rate_limited(outcome, retry_after_ms);
     if (status >= 400 && status <= 499)
         return upstream_body(status, HTTP_ERROR_RETRY_NO, 0);
+    if (status == HTTP_LOOP_DETECTED)
+        return verdict_error(HTTP_ERROR_LOOP_DETECTED, NULL);
     bool overloaded = status == 503 || status == 529;
     return verdict_error(overloaded ? HTTP_ERROR_UPSTREAM_OVERLOADED : HTTP_ERROR_UPSTREAM,
                          NULL);

@@ -16,6 +16,7 @@ struct http_listener {
     bool is_unix;
     struct watch watch; /* the daemon's own epoll */
     bool run;           /* something happened: MHD_run at the end of this round */
+    unsigned vain_runs; /* in a row, since its epoll or a request had anything to say */
 };
 
 struct http_front {

@@ -15,6 +15,8 @@ enum {
     /* Above this every connection's memory would be a mapping of its own. */
     MEMORY_BYTES_MAX = 32 << 10,
     STOP_ROUNDS_MAX = 8,
+    VAIN_RUNS_MAX = 16,
+    VAIN_PAUSE_MS = 2,
 };
 
 static const struct {
@@ -41,7 +43,20 @@ const char *front_problem_text(enum front_problem problem)
 static void on_ready(struct watch *watch, uint32_t events)
 {
     (void)events;
-    CONTAINER_OF(watch, struct http_listener, watch)->run = true;
+    struct http_listener *listener = CONTAINER_OF(watch, struct http_listener, watch);
+    listener->run = true;
+    listener->vain_runs = 0;
+}
+
+/* When a listener that says it has work left wants to be run again.  libmicrohttpd says so all
+ * the time of a connection with a line of a chunked body that does not fit its memory, and does
+ * nothing about it: until that connection's deadline it is only asked now and then. */
+static int64_t next_run_ms(struct http_listener *listener, int64_t now_ms)
+{
+    if (listener->vain_runs >= VAIN_RUNS_MAX)
+        return now_ms + VAIN_PAUSE_MS;
+    listener->vain_runs++;
+    return now_ms;
 }
 
 /* One MHD_run per round however many resumes there were: each of them walks all suspended
@@ -60,8 +75,8 @@ static int64_t run_round(struct round_hook *hook, int64_t now_ms)
         }
         if (MHD_get_timeout(listener->mhd, &timeout_ms) == MHD_YES)
             listener->run = true; /* no timeouts are set, so there is work left */
-        if (listener->run)
-            due_ms = now_ms;
+        int64_t next_ms = listener->run ? next_run_ms(listener, now_ms) : TIMERS_NEVER;
+        due_ms = next_ms < due_ms ? next_ms : due_ms;
     }
     return due_ms;
 }

@@ -21,6 +21,7 @@ static ssize_t read_reply(void *context, uint64_t at, char *out, size_t room)
 {
     struct http_request *request = context;
     const struct padded *padded = &request->padded;
+    request->connection->listener->vain_runs = 0;
     if (request->cut || request->broken)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     size_t from = (size_t)at, end = padded->finished ? padded->bytes : padded->blanks;
@@ -41,9 +42,10 @@ static ssize_t read_reply(void *context, uint64_t at, char *out, size_t room)
 static void cut(struct http_request *request)
 {
     request->cut = true;
-    http_connection_abort(request->connection);
     if (request->suspended)
-        http_request_resume(request);
+        http_request_resume(request); /* read_reply then closes it */
+    else
+        http_connection_abort(request->connection);
 }
 
 void http_request_begin_reply(struct http_request *request, const struct http_reply *head,

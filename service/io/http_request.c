@@ -173,10 +173,10 @@ void http_request_left(struct http_request *request, bool broken)
     if (broken) {
         request->broken = true;
         handler->on_left(handler->context, request, true);
-        /* Whoever libmicrohttpd then asks, handle() or the padded reply, closes it. */
-        http_connection_abort(request->connection);
         if (request->suspended)
-            http_request_resume(request);
+            http_request_resume(request); /* handle() or the padded reply then closes it */
+        else
+            http_connection_abort(request->connection);
     } else if (!request->left) {
         request->left = true;
         handler->on_left(handler->context, request, false);
@@ -406,6 +406,7 @@ enum MHD_Result http_request_handle(void *context, struct MHD_Connection *mhd, c
     struct http_listener *listener = context;
     struct http_request *request = *request_context;
     (void)mhd;
+    listener->vain_runs = 0;
     if (!request || request->cut || request->broken || listener->front->stopping)
         return MHD_NO;
     if (request->state == REQUEST_HEAD)

@@ -158,9 +158,23 @@ void upstream_call_abort(struct call *call, enum attempt_end end)
     close_call(call);
 }
 
+/* libcurl says that memory is short of a line of a head over its limit, too. */
+static bool is_line_too_long(const struct call *call, CURLcode code)
+{
+    enum { LINE_BYTES_MAX = 100 * 1024 };
+    if (code != CURLE_OUT_OF_MEMORY || call->phase != CALL_REQUESTING)
+        return false;
+    void *volatile memory = malloc(LINE_BYTES_MAX); /* else compilers know that there is some */
+    bool there_is_some = memory != NULL;
+    free(memory);
+    return there_is_some;
+}
+
 /* The text of libcurl's result.  Where its second try was refused, that is not the reason. */
 static const char *cause_of(const struct call *call, CURLcode code)
 {
+    if (is_line_too_long(call, code))
+        return "A line of the head is too long";
     if (call->sent_before)
         return "The connection, used before, was closed";
     if (code == CURLE_OPERATION_TIMEDOUT) /* only ever the connect timeout */
@@ -172,6 +186,8 @@ static const char *cause_of(const struct call *call, CURLcode code)
 static enum attempt_end end_of(const struct call *call, CURLcode code)
 {
     bool connected = call->phase > CALL_CONNECTING;
+    if (is_line_too_long(call, code))
+        return ATTEMPT_MALFORMED;
     switch ((int)code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:

@@ -99,6 +99,18 @@ static size_t header_line(struct call *call, struct span line)
     return line.n;
 }
 
+/* libcurl reads a counted body to its last byte.  What TLS has decrypted beyond it stays in the
+ * memory of TLS, where nobody sees it until the next request on this connection takes it for its
+ * answer. */
+static void spare_next_request(struct call *call)
+{
+    const char *url = call->transfer->url, *proxy = call->transfer->proxy;
+    curl_off_t body_bytes = -1;
+    (void)curl_easy_getinfo(call->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &body_bytes);
+    if (body_bytes >= 0 && (!strncasecmp(url, "https:", 6) || !strncasecmp(proxy, "https:", 6)))
+        (void)curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L); /* cannot fail */
+}
+
 /* The empty line after a head has come. */
 static size_t head_end(struct call *call, size_t line_bytes)
 {
@@ -108,6 +120,7 @@ static size_t head_end(struct call *call, size_t line_bytes)
         response->status = 0;
         return line_bytes;
     }
+    spare_next_request(call);
     if (response->status >= 300) {
         upstream_call_set_phase(call, CALL_COLLECTING);
         return line_bytes;

@@ -5,12 +5,16 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
     EVENTS_PER_ROUND = 256,
     IDLE_CALLS_MAX = 64, /* a pooled handle keeps its buffers */
-    RECHECK_PAUSE_MS = 100
+    RECHECK_PAUSE_MS = 100,
+    /* More than a socket holds, and nothing is copied. */
+    DISCARD_BYTES = 1 << 20,
+    DISCARDS_MAX = 64
 };
 
 struct call *upstream_thread_take_call(struct upstream_thread *thread)
@@ -33,16 +37,56 @@ void upstream_thread_put_call(struct upstream_thread *thread, struct call *call)
     thread->idle_count++;
 }
 
+/* ---- connections that are kept for later */
+
+/* Beside the descriptor, in an event's data. */
+static const uint64_t IDLE = UINT64_C(1) << 32;
+
+/* Bytes that come while nobody has asked would be taken for the answer to the next request, and
+ * each answer after them for that of the request behind its own: one client's for another's.
+ * libcurl 7.88 takes a connection with bytes to read for one that is alive; without any, and
+ * shut down, it is found to be dead when it is to be used again. */
+static void retire(int fd)
+{
+    /* Closing it sends a reset, as it did with bytes unread: the other side may still send. */
+    const struct linger reset = {.l_onoff = 1};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    (void)shutdown(fd, SHUT_RDWR);
+    for (int i = 0; i < DISCARDS_MAX; i++)
+        if (recv(fd, NULL, DISCARD_BYTES, MSG_TRUNC | MSG_DONTWAIT) <= 0)
+            return;
+}
+
+static void watch_idle(const struct upstream_thread *thread, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+                                .data.u64 = (uint32_t)fd | IDLE};
+    char byte;
+    /* Fails when libcurl has closed it already, which removed it as well. */
+    if (epoll_ctl(thread->epoll_fd, EPOLL_CTL_MOD, fd, &event) != 0)
+        return;
+    /* It may be used again before the next round. */
+    if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
+        retire(fd);
+}
+
+/* To be called before anything that may close one of these descriptors. */
+static void retire_spoilt(const struct epoll_event *events, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (events[i].data.u64 & IDLE)
+            retire(events[i].data.fd);
+}
+
 /* ---- libcurl's two wishes: sockets to watch, and a time to be called */
 
 static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *watched)
 {
     (void)easy;
     struct upstream_thread *thread = user;
-    struct epoll_event event = {.data.fd = fd};
+    struct epoll_event event = {.data.u64 = (uint32_t)fd};
     if (what == CURL_POLL_REMOVE) {
-        /* Fails when libcurl has closed it already, which removed it as well. */
-        (void)epoll_ctl(thread->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        watch_idle(thread, fd);
         return 0;
     }
     if (what & CURL_POLL_IN)
@@ -136,10 +180,11 @@ static void round_trip(struct upstream_thread *thread)
     ASSERT(count >= 0 || errno == EINTR);
     thread->now_ms = upstream_clock_ms();
     bool ordered = false;
+    retire_spoilt(events, count);
     for (int i = 0; i < count; i++) {
         if (events[i].data.fd == thread->orders.fd)
             ordered = true;
-        else
+        else if (!(events[i].data.u64 & IDLE))
             socket_ready(thread, &events[i]);
     }
     if (thread->curl_due_ms <= thread->now_ms) {
@@ -190,7 +235,7 @@ static enum rc open_multi(struct upstream_thread *thread)
 
 static enum rc open_epoll(struct upstream_thread *thread)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = thread->orders.fd};
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint32_t)thread->orders.fd};
     thread->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (thread->epoll_fd < 0 ||
         epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, thread->orders.fd, &event) != 0)

@@ -207,6 +207,8 @@ static enum rc read_config(void *context, struct span path, struct buf *out)
     buf_printf(out, "\"ttl_s\":%u},", dice_chance(dice, 80) ? 86400 : 400);
     buf_printf(out, "\"limits\":{\"deadline_s\":%u,", 10 + dice_pick(dice, 600));
     buf_printf(out, "\"flight_max_s\":%u,", 60 + dice_pick(dice, 1800));
+    buf_printf(out, "\"queue_max\":%u,", dice_pick(dice, 6));
+    buf_printf(out, "\"queue_s\":%u,", 1 + dice_pick(dice, 60));
     buf_printf(out, "\"flights_max\":%u}}", 2 + dice_pick(dice, 6));
     return buf_rc(out);
 }

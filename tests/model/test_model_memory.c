@@ -138,11 +138,25 @@ static void tell_a_late_adoption(struct world *world)
 static void tell_a_refused_sdk(struct world *world)
 {
     world->config->limits.flights_max = 1;
+    world->config->limits.queue_max = 0;
     post(world, 0);
     pass_until_called(world);
     post_from_sdk(world, 0);
     world_pass(world, ENDED_MS);
     post_from_sdk(world, 1);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_queue(struct world *world)
+{
+    world->config->limits.flights_max = 1;
+    post(world, 0);
+    pass_until_called(world);
+    model_post(world, 1, 0);
+    model_post(world, 1, 0);
+    post_keyless(world);
+    leave(world);
+    world_pass(world, ENDED_MS);
     world_pass(world, ENDED_MS);
 }
 
@@ -254,6 +268,7 @@ static const struct story {
     {"an adoption", tell_an_adoption, "200 adopted"},
     {"a late adoption", tell_a_late_adoption, "200 adopted"},
     {"a refused SDK", tell_a_refused_sdk, ": 503 "},
+    {"a queue", tell_a_queue, "call 2 for <k1v0>"},
     {"a mismatch", tell_a_mismatch, ": 422 "},
     {"a retried call", tell_a_retried_call, "call 2 for <k0v0>"},
     {"a call without stream_options", tell_a_call_without_stream_options, "call 2 for <k0v0>"},
@@ -311,6 +326,8 @@ static void begin(struct world *world)
     world->config->limits.deadline_ms = DEADLINE_MS;
     world->config->limits.flight_max_ms = CEILING_MS;
     world->config->limits.flights_max = 8;
+    world->config->limits.queue_max = 8;
+    world->config->limits.queue_ms = DEADLINE_MS;
     world->config->idempotency.ttl_ms = TTL_MS;
     world->config->idempotency.error_ttl_ms = FORGET_MS / 2;
     world->config->idempotency.waiters_max = 8;

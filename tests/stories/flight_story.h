@@ -100,6 +100,12 @@ static inline enum flight_order run_call(struct world *world)
     return flight_on_call_end(flight, &outcome, &world->budget, end_ms, 0, world->dice);
 }
 
+/* What comes after this order where there is room. */
+static inline enum flight_order admitted(struct flight *flight, enum flight_order order)
+{
+    return order == FLIGHT_ADMIT ? flight_on_admitted(flight) : order;
+}
+
 static inline enum flight_order step(struct world *world, enum flight_order order)
 {
     struct flight *flight = &world->flight;
@@ -107,6 +113,8 @@ static inline enum flight_order step(struct world *world, enum flight_order orde
     case FLIGHT_LOOK_UP:
         note(world, "look up");
         return flight_on_lookup(flight, world->lookup);
+    case FLIGHT_ADMIT:
+        return flight_on_admitted(flight);
     case FLIGHT_CLAIM:
         note(world, "claim");
         return flight_on_claim(flight, world->claim);
@@ -178,7 +186,8 @@ static inline struct flight *claiming(struct world *world)
 {
     flight_init(&world->flight, &world->params);
     assert_int_equal(flight_start(&world->flight), FLIGHT_LOOK_UP);
-    assert_int_equal(flight_on_lookup(&world->flight, FLIGHT_KEY_FREE), FLIGHT_CLAIM);
+    assert_int_equal(flight_on_lookup(&world->flight, FLIGHT_KEY_FREE), FLIGHT_ADMIT);
+    assert_int_equal(flight_on_admitted(&world->flight), FLIGHT_CLAIM);
     return &world->flight;
 }
 

@@ -297,7 +297,8 @@ TEST(flight, no_call_starts_after_a_deadline_that_passed_while_it_was_counted)
     flight_on_output(flight);
     assert_int_equal(flight_on_call_end(flight, &cut, &world.budget, 580000, 0, 0),
                      FLIGHT_PAUSE);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_COUNT);
+    assert_int_equal(flight_on_pause_end(flight), FLIGHT_ADMIT);
+    assert_int_equal(flight_on_admitted(flight), FLIGHT_COUNT);
     assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_WAIT);
     assert_int_equal(flight_on_count(flight, OK), FLIGHT_RELEASE);
     assert_true(flight->call_in_hand);
@@ -325,12 +326,129 @@ TEST(flight, a_stored_answer_is_told_however_late_it_is_found)
     assert_int_equal(flight->verdict.body, VERDICT_STORED);
 }
 
+/* A keyed flight that waits for a slot. */
+static struct flight *queued(struct world *world)
+{
+    flight_init(&world->flight, &world->params);
+    assert_int_equal(flight_start(&world->flight), FLIGHT_LOOK_UP);
+    assert_int_equal(flight_on_lookup(&world->flight, FLIGHT_KEY_FREE), FLIGHT_ADMIT);
+    assert_true(flight_has_not_begun(&world->flight));
+    return &world->flight;
+}
+
+/* A keyed flight that was cut off and waits for its brake. */
+static struct flight *returning(struct world *world, enum attempt_end end)
+{
+    const struct attempt_outcome outcome = {.end = end,
+                                            .request_sent = end == ATTEMPT_TRUNCATED};
+    struct flight *flight = claiming(world);
+    assert_int_equal(flight_on_claim(flight, FLIGHT_KEY_FREE), FLIGHT_CALL);
+    assert_int_equal(flight_on_call_end(flight, &outcome, &world->budget, 0, 0, 0),
+                     FLIGHT_PAUSE);
+    assert_int_equal(flight_on_pause_end(flight), FLIGHT_ADMIT);
+    assert_false(flight_has_not_begun(flight));
+    return flight;
+}
+
 TEST(flight, admission_refuses_before_anything_is_claimed)
 {
     struct world world = keyed_world();
-    struct flight *flight = claiming(&world);
-    assert_int_equal(flight_refuse(flight, HTTP_ERROR_DRAINING, NULL), FLIGHT_ANSWER);
+    struct flight *flight = queued(&world);
+    assert_int_equal(flight_refuse(flight, HTTP_ERROR_OVERLOADED, NULL, 0), FLIGHT_ANSWER);
     assert_int_equal(flight->verdict.status, 503);
+    assert_int_equal(flight->verdict.retry_after_s, 2);
+}
+
+TEST(flight, a_refusal_may_say_when_to_come_again)
+{
+    struct world world = keyed_world();
+    struct flight *flight = queued(&world);
+    assert_int_equal(flight_refuse(flight, HTTP_ERROR_RATE_LIMITED, NULL, 7), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.status, 429);
+    assert_int_equal(flight->verdict.retry_after_s, 7);
+}
+
+TEST(flight, a_deadline_ends_what_waits_for_a_slot_and_nothing_is_claimed)
+{
+    struct world world = keyed_world();
+    struct flight *flight = queued(&world);
+    assert_int_equal(flight_on_deadline(flight, 589999), FLIGHT_WAIT);
+    assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.error, HTTP_ERROR_DEADLINE);
+}
+
+TEST(flight, stopping_ends_what_waits_for_a_slot_and_nothing_is_claimed)
+{
+    struct world world = keyed_world();
+    struct flight *flight = queued(&world);
+    assert_int_equal(flight_stop(flight, HTTP_ERROR_DRAINING, NULL), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.error, HTTP_ERROR_DRAINING);
+}
+
+TEST(flight, a_deadline_releases_what_waits_to_call_again)
+{
+    struct world world = keyed_world();
+    struct flight *flight = returning(&world, ATTEMPT_CONNECT_FAILED);
+    assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_RELEASE);
+    assert_true(flight->call_in_hand);
+    assert_int_equal(flight_on_commit(flight, OK), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.error, HTTP_ERROR_DEADLINE);
+}
+
+TEST(flight, a_free_call_in_hand_is_made_and_another_one_is_counted_once_admitted)
+{
+    struct world free_world = keyed_world(), paid_world = keyed_world();
+    assert_int_equal(flight_on_admitted(returning(&free_world, ATTEMPT_CONNECT_FAILED)),
+                     FLIGHT_CALL);
+    assert_int_equal(flight_on_admitted(returning(&paid_world, ATTEMPT_TRUNCATED)),
+                     FLIGHT_COUNT);
+}
+
+TEST(flight, a_flight_of_an_earlier_process_waits_for_a_slot_and_keeps_its_row_when_it_stops)
+{
+    struct world world = keyed_world();
+    world.params.accepted = true;
+    struct flight *flight = &world.flight;
+    flight_init(flight, &world.params);
+    assert_int_equal(flight_resume(flight, 0, true), FLIGHT_ADMIT);
+    assert_false(flight_has_not_begun(flight));
+    struct flight stopped = *flight;
+    assert_int_equal(flight_on_admitted(flight), FLIGHT_COUNT);
+    assert_int_equal(flight_stop(&stopped, HTTP_ERROR_DRAINING, NULL), FLIGHT_ANSWER);
+    assert_int_equal(stopped.verdict.keep, KEEP_RUNNING);
+}
+
+TEST(flight, a_call_that_failed_goes_to_an_open_fallback_at_once_and_is_counted)
+{
+    struct world world = keyed_world();
+    const struct attempt_outcome outcome = {
+        .end = ATTEMPT_REFUSED, .status = 500, .request_sent = true};
+    struct flight *flight = claiming(&world);
+    assert_int_equal(flight_on_claim(flight, FLIGHT_KEY_FREE), FLIGHT_CALL);
+    flight->fallback_open = true;
+    assert_int_equal(flight_on_call_end(flight, &outcome, &world.budget, 0, 0, 0),
+                     FLIGHT_PAUSE);
+    assert_true(flight->elsewhere);
+    assert_int_equal(flight->pause_ms, 0);
+    assert_int_equal(flight_on_pause_end(flight), FLIGHT_ADMIT);
+    assert_int_equal(flight_on_admitted(flight), FLIGHT_COUNT);
+}
+
+TEST(flight, a_keyless_flight_that_waits_to_call_again_can_be_registered)
+{
+    struct world world = keyed_world();
+    const struct attempt_outcome cut = {.end = ATTEMPT_TRUNCATED, .request_sent = true};
+    struct flight *flight = &world.flight;
+    world.params.keyed = false;
+    flight_init(flight, &world.params);
+    assert_int_equal(flight_start(flight), FLIGHT_ADMIT);
+    assert_false(flight_can_register(flight));
+    assert_int_equal(flight_on_admitted(flight), FLIGHT_CALL);
+    assert_int_equal(flight_on_call_end(flight, &cut, &world.budget, 0, 0, 0), FLIGHT_PAUSE);
+    assert_int_equal(flight_on_pause_end(flight), FLIGHT_ADMIT);
+    assert_int_equal(flight_register(flight), 2); /* the next one is counted with it */
+    assert_int_equal(flight_on_registered(flight, OK), FLIGHT_WAIT);
+    assert_int_equal(flight_on_admitted(flight), FLIGHT_CALL);
 }
 
 TEST(flight, stopping_aborts_a_call_and_releases_the_key_without_giving_back)

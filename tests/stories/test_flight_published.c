@@ -9,7 +9,7 @@ static struct flight *calling(struct world *world)
 {
     world->params.keyed = world->params.may_outlive = false;
     flight_init(&world->flight, &world->params);
-    assert_int_equal(flight_start(&world->flight), FLIGHT_CALL);
+    assert_int_equal(admitted(&world->flight, flight_start(&world->flight)), FLIGHT_CALL);
     return &world->flight;
 }
 
@@ -29,7 +29,7 @@ TEST(flight, one_that_is_registered_while_it_calls_is_stored_like_a_keyed_one)
     assert_int_equal(flight_on_registered(flight, OK), FLIGHT_WAIT);
     assert_false(flight_can_register(flight));
     assert_int_equal(end_call(&world, refuses(500)), FLIGHT_PAUSE);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_COUNT);
+    assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_COUNT);
     assert_int_equal(flight_on_count(flight, OK), FLIGHT_CALL);
     assert_int_equal(end_call(&world, answers_after(0)), FLIGHT_COMPLETE);
     assert_int_equal(flight_on_commit(flight, OK), FLIGHT_ANSWER);
@@ -44,9 +44,9 @@ TEST(flight, one_that_is_registered_in_a_pause_counts_the_next_call_too)
     assert_int_equal(flight_register(flight), 2);
     assert_int_equal(flight_on_registered(flight, OK), FLIGHT_WAIT);
     assert_true(flight->call_in_hand);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_CALL);
+    assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_CALL);
     assert_int_equal(end_call(&world, refuses(500)), FLIGHT_PAUSE);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_COUNT);
+    assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_COUNT);
 }
 
 TEST(flight, a_call_that_a_registration_counted_ahead_need_not_wait_for_it)
@@ -55,11 +55,11 @@ TEST(flight, a_call_that_a_registration_counted_ahead_need_not_wait_for_it)
     struct flight *flight = calling(&world);
     assert_int_equal(end_call(&world, refuses(500)), FLIGHT_PAUSE);
     assert_int_equal(flight_register(flight), 2);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_CALL);
+    assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_CALL);
     assert_int_equal(flight_on_registered(flight, OK), FLIGHT_WAIT);
     assert_false(flight->call_in_hand);
     assert_int_equal(end_call(&world, refuses(500)), FLIGHT_PAUSE);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_COUNT);
+    assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_COUNT);
 }
 
 TEST(flight, a_call_that_a_registration_does_not_count_waits_for_it)
@@ -68,7 +68,7 @@ TEST(flight, a_call_that_a_registration_does_not_count_waits_for_it)
     struct flight *flight = calling(&world);
     assert_int_equal(flight_register(flight), 1);
     assert_int_equal(end_call(&world, refuses(500)), FLIGHT_PAUSE);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_WAIT);
+    assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_WAIT);
     assert_int_equal(flight->attempts, 1);
     assert_int_equal(flight_on_registered(flight, OK), FLIGHT_COUNT);
     assert_int_equal(flight_on_count(flight, OK), FLIGHT_CALL);
@@ -80,9 +80,9 @@ TEST(flight, nor_does_the_second_call_after_one_that_was_counted_ahead_start_bef
     struct flight *flight = calling(&world);
     assert_int_equal(end_call(&world, refuses(500)), FLIGHT_PAUSE);
     assert_int_equal(flight_register(flight), 2);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_CALL);
+    assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_CALL);
     assert_int_equal(end_call(&world, refuses(500)), FLIGHT_PAUSE);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_WAIT);
+    assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_WAIT);
     assert_int_equal(flight_on_registered(flight, E_IO), FLIGHT_CALL);
     assert_int_equal(flight->attempts, 3);
 }
@@ -93,7 +93,7 @@ TEST(flight, no_call_starts_after_a_deadline_that_passed_during_the_registration
     struct flight *flight = calling(&world);
     assert_int_equal(flight_register(flight), 1);
     assert_int_equal(end_call(&world, refuses(500)), FLIGHT_PAUSE);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_WAIT);
+    assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_WAIT);
     assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_WAIT);
     assert_int_equal(flight_on_registered(flight, OK), FLIGHT_RELEASE);
     assert_int_equal(flight->verdict.error, HTTP_ERROR_DEADLINE);
@@ -130,7 +130,7 @@ TEST(flight, one_whose_registration_failed_goes_on_without_the_store_and_may_try
     assert_int_equal(flight_on_registered(flight, E_LIMIT), FLIGHT_WAIT);
     assert_true(flight_can_register(flight));
     assert_int_equal(end_call(&world, refuses(500)), FLIGHT_PAUSE);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_CALL);
+    assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_CALL);
     assert_int_equal(end_call(&world, answers_after(0)), FLIGHT_ANSWER);
 }
 
@@ -174,7 +174,7 @@ TEST(flight, an_accepted_one_counts_a_call_before_it_goes_on_in_the_next_process
     struct flight *flight = &world.flight;
     world.params.accepted = true;
     flight_init(flight, &world.params);
-    assert_int_equal(flight_resume(flight, 589999, true), FLIGHT_COUNT);
+    assert_int_equal(admitted(flight, flight_resume(flight, 589999, true)), FLIGHT_COUNT);
     assert_int_equal(flight_on_count(flight, OK), FLIGHT_CALL);
     assert_int_equal(end_call(&world, answers_after(0)), FLIGHT_COMPLETE);
 }
@@ -184,7 +184,7 @@ TEST(flight, an_accepted_one_without_paid_calls_left_fails_in_the_next_process)
     struct world world = keyed_world();
     struct flight *flight = &world.flight;
     flight_init(flight, &world.params);
-    assert_int_equal(flight_resume(flight, 0, true), FLIGHT_COUNT);
+    assert_int_equal(admitted(flight, flight_resume(flight, 0, true)), FLIGHT_COUNT);
     assert_int_equal(flight_on_count(flight, E_LIMIT), FLIGHT_FAIL);
     assert_int_equal(flight->verdict.error, HTTP_ERROR_PAID_CALLS_EXHAUSTED);
 }
@@ -194,7 +194,7 @@ TEST(flight, an_accepted_one_whose_deadline_passed_meanwhile_is_not_called)
     struct world world = keyed_world();
     struct flight *flight = &world.flight;
     flight_init(flight, &world.params);
-    assert_int_equal(flight_resume(flight, 590000, true), FLIGHT_RELEASE);
+    assert_int_equal(admitted(flight, flight_resume(flight, 590000, true)), FLIGHT_RELEASE);
     assert_false(flight->call_in_hand);
     assert_int_equal(flight->verdict.status, 504);
 }
@@ -204,7 +204,7 @@ TEST(flight, an_accepted_one_is_not_run_again_where_that_is_asked_for)
     struct world world = keyed_world();
     struct flight *flight = &world.flight;
     flight_init(flight, &world.params);
-    assert_int_equal(flight_resume(flight, 0, false), FLIGHT_RELEASE);
+    assert_int_equal(admitted(flight, flight_resume(flight, 0, false)), FLIGHT_RELEASE);
     assert_int_equal(flight->verdict.error, HTTP_ERROR_OUTCOME_UNKNOWN);
 }
 
@@ -242,7 +242,7 @@ TEST(flight, an_accepted_one_keeps_its_key_however_a_count_ends)
         struct world world = keyed_world();
         struct flight *flight = accepted(&world);
         assert_int_equal(end_call(&world, refuses(500)), FLIGHT_PAUSE);
-        assert_int_equal(flight_on_pause_end(flight), FLIGHT_COUNT);
+        assert_int_equal(admitted(flight, flight_on_pause_end(flight)), FLIGHT_COUNT);
         assert_int_equal(flight_stop(flight, HTTP_ERROR_DRAINING, NULL), FLIGHT_WAIT);
         assert_int_equal(flight_on_count(flight, ends[i]), FLIGHT_ANSWER);
         assert_int_equal(flight->verdict.keep, KEEP_RUNNING);

@@ -63,7 +63,8 @@ TEST(retry_policy, statuses_that_may_pass_are_retried_and_no_others)
         {403, RETRY_FINAL}, {404, RETRY_FINAL}, {408, RETRY_LATER}, {409, RETRY_FINAL},
         {413, RETRY_FINAL}, {415, RETRY_FINAL}, {422, RETRY_FINAL}, {429, RETRY_LATER},
         {499, RETRY_FINAL}, {500, RETRY_LATER}, {502, RETRY_LATER}, {503, RETRY_LATER},
-        {504, RETRY_LATER}, {529, RETRY_LATER}, {599, RETRY_LATER}, {600, RETRY_FINAL},
+        {504, RETRY_LATER}, {508, RETRY_FINAL}, {529, RETRY_LATER}, {599, RETRY_LATER},
+        {600, RETRY_FINAL},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         if (decide(refused(cases[i].status), 1, 0).verdict != cases[i].verdict)

@@ -182,6 +182,53 @@ TEST(upstream, a_request_on_a_dead_connection_is_not_sent_again_in_silence)
     bench_free(bench);
 }
 
+static _Atomic unsigned strays;
+
+/* And a moment later once more, which nobody has asked for. */
+static void answers_and_speaks_again(struct peer *peer)
+{
+    while (peer_read_request(peer)) {
+        peer_answer(peer, HELLO STOP DONE);
+        pause_ms(20); /* libcurl drops what it reads together with the end of an answer */
+        peer_answer(peer, "data: {\"error\":{\"message\":\"stray\"}}\n\n");
+        (void)atomic_fetch_add(&strays, 1);
+    }
+}
+
+TEST(upstream, what_comes_while_nobody_asks_is_not_the_next_answer)
+{
+    struct bench *bench = bench_new(answers_and_speaks_again);
+    for (unsigned i = 0; i < 5; i++) {
+        struct try try;
+        try_run(&try, bench);
+        assert_end(&try, ATTEMPT_ANSWERED);
+        try_done(&try);
+        wait_for(&strays, i + 1);
+    }
+    assert_int_equal(bench->provider->accepted, 5);
+    bench_free(bench);
+}
+
+static void answers_once(struct peer *peer)
+{
+    if (peer_read_request(peer))
+        peer_answer(peer, HELLO STOP DONE);
+}
+
+TEST(upstream, a_connection_that_was_closed_meanwhile_is_not_used_again)
+{
+    struct bench *bench = bench_new(answers_once);
+    for (unsigned i = 0; i < 5; i++) {
+        struct try try;
+        try_run(&try, bench);
+        assert_end(&try, ATTEMPT_ANSWERED);
+        try_done(&try);
+        pause_ms(20); /* until it is closed */
+    }
+    assert_int_equal(bench->provider->accepted, 5);
+    bench_free(bench);
+}
+
 static void answers_and_keeps_the_body_open(struct peer *peer)
 {
     if (peer_read_request(peer))
