@@ -152,6 +152,7 @@ struct world {
     int memory_key;    /* its answers must not be at rest; MODEL_KEYLESS: none */
     bool store_full;
     int64_t store_delay_ms;              /* the longest of a commit, and of the way back */
+    int64_t store_exact_ms;              /* it takes exactly this long; -1: the dice say */
     bool slow_store;                     /* that was more than a second, at first */
     unsigned fault_percent;              /* of store operations that fail by chance */
     unsigned provider_trouble;           /* percent of calls that go wrong */

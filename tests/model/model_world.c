@@ -328,7 +328,11 @@ static void make_keys(struct world *world)
 
 void world_begin(struct world *world, uint64_t seed)
 {
-    *world = (struct world){.seed = seed, .dice = {seed}, .call_ms = -1, .sdk_retry_count = -1};
+    *world = (struct world){.seed = seed,
+                            .dice = {seed},
+                            .call_ms = -1,
+                            .store_exact_ms = -1,
+                            .sdk_retry_count = -1};
     failing_world = world;
     buf_init(&world->trace, TRACE_BYTES_MAX);
     world->log =
