@@ -308,6 +308,7 @@ static void calm_down(struct world *world)
     world->fate = NULL;
     world->call_ms = CALL_MS;
     world->store_delay_ms = STORE_MS;
+    world->store_exact_ms = -1;
     world->config->routes[API_CHAT].edge = EDGE_WAIT;
 }
 
