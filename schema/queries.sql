@@ -241,3 +241,13 @@ PRAGMA secure_delete = FAST;
 
 -- name: backup
 VACUUM INTO :path;
+
+-- name: has_requests
+SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'requests';
+
+-- name: backup_forgets_requests
+-- A script, for a copy that nobody else has seen and that is synced afterwards.
+PRAGMA journal_mode = MEMORY;
+PRAGMA synchronous = OFF;
+PRAGMA secure_delete = ON;
+DELETE FROM requests;

@@ -15,43 +15,14 @@ struct upstream_memory *engine_upstream_memory(struct engine *engine,
     return &engine->upstreams[upstream - engine->config->upstreams];
 }
 
-bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal)
-{
-    struct engine *engine = run->engine;
-    const struct config_upstream *upstream = run->intake->upstream;
-    struct upstream_memory *memory = engine_upstream_memory(engine, upstream);
-    if (engine->draining) {
-        *ret_refusal = HTTP_ERROR_DRAINING;
-        return false;
-    }
-    if (!engine_make_room(engine) || engine->admitted >= engine->config->limits.flights_max ||
-        memory->flights >= upstream->flights_max) {
-        *ret_refusal = HTTP_ERROR_OVERLOADED;
-        return false;
-    }
-    engine_admit(run);
-    return true;
-}
-
-void engine_admit(struct engine_flight *run)
-{
-    run->engine->admitted++;
-    engine_upstream_memory(run->engine, run->intake->upstream)->flights++;
-    run->admitted = true;
-}
-
 void engine_forget(struct engine_flight *run)
 {
     struct engine *engine = run->engine;
     if (run->is_over)
         return;
-    if (run->admitted) {
-        engine->admitted--;
-        engine_upstream_memory(engine, run->intake->upstream)->flights--;
-    }
+    engine_admission_leave(run);
     if (run->intake->keyed)
         (void)map_remove(&engine->keys, run->intake->key.bytes);
-    (void)map_remove(&engine->by_id, run->id.bytes);
     if (run->token.text[0])
         (void)map_remove(&engine->by_token, run->token_digest.bytes);
     run->is_over = true;
@@ -79,6 +50,12 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     engine->log = params->log;
     for (size_t i = 0; i < params->config->upstream_count; i++)
         retry_budget_init(&engine->upstreams[i].budget, event_loop_now_ms(params->loop));
+    if (engine_admission_init(engine) != OK) {
+        config_free(engine->config);
+        free(engine->upstreams);
+        free(engine);
+        return E_NOMEM;
+    }
     uint64_t boot = clock_dice();
     (void)snprintf(engine->boot_id, sizeof engine->boot_id, "%016" PRIx64, boot);
     map_init(&engine->keys, SHA256_BYTES);
@@ -101,6 +78,7 @@ void engine_free(struct engine *engine)
     while (!list_is_empty(&engine->ended))
         engine_flight_discard(CONTAINER_OF(engine->ended.next, struct engine_flight, link));
     engine_kin_done(engine);
+    engine_admission_done(engine);
     engine_unstored_done(engine);
     answers_done(&engine->answers);
     map_done(&engine->keys);
@@ -114,6 +92,7 @@ void engine_free(struct engine *engine)
 void engine_drain(struct engine *engine)
 {
     engine->draining = true;
+    engine_admission_drain(engine);
 }
 
 void engine_stop(struct engine *engine)
@@ -149,6 +128,8 @@ struct engine_state engine_state(const struct engine *engine)
     return (struct engine_state){
         .counts = engine->counts,
         .flights_running = engine->flight_count,
+        .flights_admitted = engine->admission.held,
+        .flights_queued = engine->admission.waiting,
         .waiters = engine->waiter_count,
         .orphans = engine->orphan_count,
         .answers_in_memory = engine->answers.count,

@@ -51,12 +51,38 @@ bool engine_is_idle(const struct engine *engine);
 /* Whether new work is taken: not draining, and the store can be read. */
 bool engine_is_ready(const struct engine *engine);
 
+/* X(enum, word for metrics, error, what happened; NULL: the error's own text says it) */
+#define REFUSAL_TABLE(X)                                                                       \
+    X(REFUSAL_DRAINING, "draining", HTTP_ERROR_DRAINING, NULL)                                 \
+    X(REFUSAL_RATE_LIMITED, "rate_limited", HTTP_ERROR_RATE_LIMITED, NULL)                     \
+    X(REFUSAL_MEMORY_FULL, "memory_full", HTTP_ERROR_OVERLOADED, "its memory is full")         \
+    X(REFUSAL_QUEUE_FULL, "queue_full", HTTP_ERROR_OVERLOADED,                                 \
+      "no flight slot is free, and no place in the queue")                                     \
+    X(REFUSAL_QUEUE_TIME, "queue_time", HTTP_ERROR_OVERLOADED,                                 \
+      "no flight slot became free in time")                                                    \
+    X(REFUSAL_PAUSED, "paused", HTTP_ERROR_OVERLOADED,                                         \
+      "the provider asked for a pause that is longer than the queue")                          \
+    X(REFUSAL_NO_MEMORY, "no_memory", HTTP_ERROR_OVERLOADED, "out of memory")
+
+/* Why admission refused a flight. */
+enum refusal {
+#define X(refusal, word, error, text) refusal,
+    REFUSAL_TABLE(X)
+#undef X
+        REFUSAL_COUNT
+};
+
+/* The word for metrics. */
+const char *engine_refusal_name(enum refusal refusal);
+
 /* Monotonic counts since the start, for metrics. */
 struct engine_counts {
     uint64_t requests[6]; /* by first digit of the status; [0]: no reply */
     uint64_t sources[SOURCE_COUNT];
     uint64_t attempts[ATTEMPT_END_COUNT];
     uint64_t flights, retries, refused, disconnects;
+    uint64_t refusals[REFUSAL_COUNT];
+    uint64_t queued, fallbacks;     /* flights that had to wait for a slot; that changed over */
     uint64_t orphans, orphans_lost; /* became one; of these cancelled or forgotten */
     uint64_t answers_dropped;       /* from memory, before their time */
     uint64_t maybe_billed_in_vain;  /* calls that may have been billed and gave no answer */
@@ -68,7 +94,8 @@ struct engine_counts {
 struct engine_state {
     struct engine_counts counts;
     unsigned flights_running, waiters;
-    unsigned orphans; /* now, running or finished */
+    unsigned flights_admitted, flights_queued; /* have a slot; wait for one, or for a brake */
+    unsigned orphans;                          /* now, running or finished */
     unsigned answers_in_memory, answers_unstored;
     size_t memory_bytes; /* bodies of flights and answers */
     bool draining;

@@ -92,6 +92,7 @@ enum flight_order engine_call_ended(struct engine_flight *run)
             run->call_start_ms - run->first_call_ms + run->outcome.first_event_ms;
     if (refused_include_usage(run))
         return engine_call(run); /* a refusal is free: the same counted call is made again */
+    engine_admission_call_ended(run);
     if (run->outcome.end == ATTEMPT_ANSWERED && run->intake->api == API_SIMPLE)
         map_simple_answer(run);
     engine_weigh(run);

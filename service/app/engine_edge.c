@@ -45,11 +45,11 @@ static bool make_token(struct engine_flight *run)
     return true;
 }
 
-enum rc engine_own_key(struct engine_flight *run)
+enum rc engine_own_key(const struct flight_id *id, struct digest *ret)
 {
     const struct span parts[] = {SPAN("own-key-v1"),
-                                 {(const char *)run->id.bytes, sizeof run->id.bytes}};
-    return sha256_of(parts, COUNT_OF(parts), &run->intake->key);
+                                 {(const char *)id->bytes, sizeof id->bytes}};
+    return sha256_of(parts, COUNT_OF(parts), ret);
 }
 
 /* ---- publications */
@@ -89,7 +89,7 @@ void engine_edge_claimed(struct engine_flight *run)
         return;
     run->has_token = run->token.text[0] != '\0';
     accepted(run);
-    if (!run->intake->include_usage)
+    if (!intake_may_splice_again(run->intake))
         intake_keep_splice(run->intake);
 }
 
@@ -151,7 +151,9 @@ static enum rc publish(struct engine_flight *run)
     struct store_request request;
     const struct intake *intake = request_to_accept(run);
     const struct store_publication what = publication_of(run, intake, &request);
-    struct publishing *publishing = run->engine->store ? publishing_new(run) : NULL;
+    bool has_token = run->has_token || what.token;
+    struct publishing *publishing =
+        run->engine->store && has_token ? publishing_new(run) : NULL;
     if (!publishing)
         return E_NOMEM;
     publishing->accepts = intake != NULL;
@@ -183,9 +185,9 @@ static void on_registered(void *context, enum rc rc, enum claim_result result,
 /* A keyless flight gets a row, under a key that nobody can send. */
 static enum rc enter_in_store(struct engine_flight *run)
 {
-    const struct intake *intake = run->intake;
+    struct intake *intake = run->intake;
     struct store_request request;
-    enum rc rc = engine_own_key(run);
+    enum rc rc = engine_own_key(&run->id, &intake->key);
     if (rc != OK || !run->engine->store)
         return rc != OK ? rc : E_CLOSED;
     const struct store_claim claim = {
@@ -219,7 +221,8 @@ static bool can_publish(const struct engine_flight *run)
     case FLIGHT_CALLING:
     case FLIGHT_PAUSING:
     case FLIGHT_COUNTING:
-        return run->flight.params.keyed && !run->flight.without_store;
+    case FLIGHT_QUEUED:
+        return run->flight.claimed;
     case FLIGHT_NEW:
     case FLIGHT_LOOKING_UP:
     case FLIGHT_CLAIMING:
@@ -265,7 +268,7 @@ static bool begin_publishing(struct engine_flight *run)
 
 static void wait_on(struct waiter *waiter)
 {
-    waiter->due = false;
+    engine_edge_end(waiter);
     waiter->edge = (struct edge_plan){.edge = EDGE_WAIT, .hold_ms = EDGE_NEVER};
 }
 
@@ -281,17 +284,24 @@ static void tell_conflict(struct waiter *waiter)
     engine_unattended(run);
 }
 
+/* The token that this waiter may be told; NULL: there is none in the store. */
+static const struct result_token *token_for(const struct waiter *waiter)
+{
+    if (waiter->is_result && waiter->ref.by_token)
+        return &waiter->ref.token;
+    return waiter->flight->has_token ? &waiter->flight->token : NULL;
+}
+
 /* What a URL is handed out with: 303 or 202. */
 static void tell_url(struct waiter *waiter)
 {
     struct engine_flight *run = waiter->flight;
     const struct assemble_progress progress =
         run->transfer ? transfer_progress(run->transfer) : (struct assemble_progress){0};
-    bool by_token = waiter->is_result && waiter->ref.by_token;
     const struct reply_running running = {
         .flight_id = run->id_text,
         .status = waiter->edge.accepts ? 202 : 303,
-        .token = by_token ? &waiter->ref.token : &run->token,
+        .token = token_for(waiter),
         .hop = waiter->edge.accepts ? 0 : waiter->hop + 1,
         .edge = &waiter->edge,
         .attempt = run->flight.attempts,
@@ -303,7 +313,7 @@ static void tell_url(struct waiter *waiter)
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
     waiter->status = running.status;
     waiter->due = false;
-    run->handed_out = true;
+    run->handed_out |= running.token != NULL;
     engine_detach(waiter);
     reply_running(waiter->request, &running);
     engine_unattended(run);
@@ -345,10 +355,26 @@ static void tell_due(struct waiter *waiter)
     }
 }
 
+/* The hold is over and the flight has no slot yet: nothing can be promised, and to keep the
+ * caller longer is to lose it.  Its retry finds the flight, if it can, in its place. */
+static void tell_overload(struct waiter *waiter)
+{
+    struct engine_flight *run = waiter->flight;
+    memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
+    engine_detach(waiter);
+    engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "no flight slot became free in time");
+    engine_unattended(run);
+}
+
 static void on_due(struct waiter *waiter)
 {
     if (is_published_for(waiter)) {
         tell_due(waiter);
+        return;
+    }
+    if (!waiter->edge.accepts && waiter->flight->flight.state == FLIGHT_QUEUED &&
+        flight_has_not_begun(&waiter->flight->flight)) {
+        tell_overload(waiter);
         return;
     }
     waiter->due = true;
@@ -376,7 +402,7 @@ bool engine_edge_hand_over(struct waiter *waiter)
     bool to_be_told = waiter->edge.accepts || waiter->edge.edge == EDGE_REDIRECT;
     bool told = to_be_told && (waiter->is_result || run->has_token);
     if (told)
-        tell_url(waiter);
+        tell_due(waiter);
     return told;
 }
 
@@ -460,6 +486,7 @@ static void begin_beating(struct waiter *waiter)
 {
     memcpy(waiter->id_text, waiter->flight->id_text, sizeof waiter->id_text);
     waiter->beating = true;
+    waiter->flight->handed_out = true; /* its id finds the result */
     waiter->engine->counts.heartbeats++;
     reply_begin(waiter->request, waiter->id_text, waiter->edge.bytes);
     arm_beat(waiter);

@@ -16,6 +16,8 @@ void engine_flight_discard(struct engine_flight *run)
     timers_stop(timers(run), &run->pause);
     engine_forget(run);
     list_remove(&run->link);
+    if (map_get(&run->engine->by_id, run->id.bytes) == run)
+        (void)map_remove(&run->engine->by_id, run->id.bytes);
     engine_edge_discard(run);
     engine_kin_remove(run);
     attempt_outcome_done(&run->outcome);
@@ -47,6 +49,7 @@ static void ended(struct engine_flight *run)
 
 static enum flight_order begin_pause(struct engine_flight *run)
 {
+    engine_admission_pause_begins(run);
     int64_t due_ms = engine_now_ms(run->engine) + run->flight.pause_ms;
     enum rc rc = timers_start(timers(run), &run->pause, due_ms);
     return rc == OK ? FLIGHT_WAIT : flight_on_pause_end(&run->flight);
@@ -60,6 +63,8 @@ static enum flight_order carry_out(struct engine_flight *run, enum flight_order 
         return FLIGHT_WAIT;
     case FLIGHT_LOOK_UP:
         return engine_store_look_up(run);
+    case FLIGHT_ADMIT:
+        return engine_admit(run);
     case FLIGHT_CLAIM:
         return engine_store_claim(run);
     case FLIGHT_CALL:
@@ -88,6 +93,7 @@ static enum flight_order carry_out(struct engine_flight *run, enum flight_order 
 
 void engine_flight_perform(struct engine_flight *run, enum flight_order order)
 {
+    engine_admission_follow(run);
     while (order != FLIGHT_WAIT && order != FLIGHT_ANSWER)
         order = carry_out(run, order);
     if (order == FLIGHT_WAIT)
@@ -189,7 +195,9 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     list_init(&run->kin_link);
     struct flight_params params = flight_params_of(engine, intake);
     flight_init(&run->flight, &params);
-    enum rc rc = params.keyed && params.own_key ? engine_own_key(run) : OK;
+    enum rc rc = OK;
+    if (params.keyed && params.own_key)
+        rc = engine_own_key(&run->id, &intake->key);
     if (rc == OK)
         rc = enter_tables(run);
     if (rc != OK) {
@@ -210,11 +218,7 @@ void engine_flight_rename(struct engine_flight *run, struct flight_id id)
 
 void engine_flight_start(struct engine_flight *run)
 {
-    enum http_error refusal;
-    if (!run->flight.params.keyed && !engine_admits(run, &refusal))
-        engine_flight_perform(run, flight_refuse(&run->flight, refusal, NULL));
-    else
-        engine_flight_perform(run, flight_start(&run->flight));
+    engine_flight_perform(run, flight_start(&run->flight));
 }
 
 void engine_flight_join(struct engine_flight *run, int64_t deadline_ms)

@@ -8,9 +8,12 @@
 #include "app/reply.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "core/admission.h"
 #include "core/credential.h"
 #include "core/edge.h"
+#include "core/fallback.h"
 #include "core/flight.h"
+#include "core/rate_limit.h"
 #include "core/result_url.h"
 
 enum { BOOT_ID_TEXT_BYTES = 17 };
@@ -18,7 +21,7 @@ enum { BOOT_ID_TEXT_BYTES = 17 };
 /* What is remembered of an upstream between flights. */
 struct upstream_memory {
     struct retry_budget budget;
-    unsigned flights;               /* running now */
+    struct fallback_memory fallback;
     int64_t usage_refused_until_ms; /* include_usage "auto": it did not know stream_options */
 };
 
@@ -46,9 +49,8 @@ struct engine {
     const struct log *log;
     char boot_id[BOOT_ID_TEXT_BYTES];
     struct map keys;        /* digest of a running key -> struct engine_flight */
-    struct map by_id;       /* flight id -> struct engine_flight that runs */
+    struct map by_id;       /* flight id -> struct engine_flight that runs or is in `ended` */
     struct map by_token;    /* digest of a result token -> likewise */
-    bool recovering;        /* accepted requests of an earlier process are being taken up */
     struct list flights;    /* all that run */
     struct list ended;      /* those whose answer is not delivered yet */
     struct map kin;         /* struct kin_id -> struct kin */
@@ -61,9 +63,12 @@ struct engine {
     unsigned flight_count, waiter_count;
     size_t flight_bytes; /* of all bodies that flights hold */
     unsigned open_requests;
-    unsigned admitted;                 /* flights that passed admission */
+    struct admission admission;
+    struct timer admission_due;        /* always started: when somebody's turn may come */
+    struct rate_limit *rate_limits;    /* one per configured client */
     struct upstream_memory *upstreams; /* one per configured upstream */
     struct engine_counts counts;
+    bool recovering; /* accepted requests of an earlier process are being taken up */
     bool draining;
 };
 
@@ -81,12 +86,14 @@ struct engine_flight {
     bool is_over;         /* ended: only kept until its answer is delivered */
     bool delivered;       /* to one waiter at least */
     bool is_orphan;
-    bool admitted;   /* counted in upstream_memory.flights */
-    bool had_output; /* in any call */
+    struct admission_ticket ticket; /* its slots */
+    int64_t queued_ms;              /* when it asked for leave to call, the last time */
+    int64_t queue_ms;               /* how long it waited for that, all together */
+    bool had_output;                /* in any call */
     /* Its result URL: see engine_edge.c. */
     struct publishing *publishing; /* NULL: no publication is on its way to the store */
     bool has_token;                /* `token` is in the store */
-    bool handed_out;               /* a client has its URL: it goes on without waiters */
+    bool handed_out; /* a client can find its result: it goes on without waiters */
     struct result_token token;
     struct digest token_digest;
     struct kin *kin; /* NULL: it cannot become an orphan */
@@ -192,6 +199,24 @@ bool engine_make_room(struct engine *engine);
 /* Stop offering answers to the store, which is closed. */
 void engine_unstored_done(struct engine *engine);
 
+/* ---- engine_admission.c: slots, brakes, limits of clients, the fallback */
+
+/* E_NOMEM. */
+MUST_CHECK enum rc engine_admission_init(struct engine *engine);
+void engine_admission_done(struct engine *engine);
+/* Leave for the first call, or the next one: what is next? */
+enum flight_order engine_admit(struct engine_flight *run);
+/* Its call is over, see run->outcome. */
+void engine_admission_call_ended(struct engine_flight *run);
+/* The next call was decided on: its pause begins. */
+void engine_admission_pause_begins(struct engine_flight *run);
+/* After an event: a flight that was concluded while it waited waits no more. */
+void engine_admission_follow(struct engine_flight *run);
+/* It calls no more, and needs no slot.  Twice is fine. */
+void engine_admission_leave(struct engine_flight *run);
+/* Nobody waits for a slot any more. */
+void engine_admission_drain(struct engine *engine);
+
 /* ---- engine_call.c: upstream calls */
 
 enum flight_order engine_call(struct engine_flight *run);
@@ -231,8 +256,8 @@ struct store_publication engine_edge_publication(struct engine_flight *run,
                                                  struct store_request *request);
 /* The claim published it. */
 void engine_edge_claimed(struct engine_flight *run);
-/* A key of its own, for a flight whose caller gave none.  E_NOMEM. */
-MUST_CHECK enum rc engine_own_key(struct engine_flight *run);
+/* The key of a flight whose caller gave none.  E_NOMEM. */
+MUST_CHECK enum rc engine_own_key(const struct flight_id *id, struct digest *ret);
 /* This flight goes away; what is on its way to the store must not find it. */
 void engine_edge_discard(struct engine_flight *run);
 /* Its flight goes on in the next process: say where its result will be.  False: the waiter cannot
@@ -267,6 +292,9 @@ void engine_detach(struct waiter *waiter);
 /* The flight ended: reply to all waiters.  The flight is freed afterwards by its caller. */
 void engine_answer_waiters(struct engine_flight *run);
 
+/* The answer of this ended flight was written to this waiter: if it is kept until it is
+ * delivered, that is to be known. */
+void engine_telling(struct waiter *waiter, struct engine_flight *run);
 /* Reply with the answer of a flight that ended. */
 void engine_answer(struct waiter *waiter, struct engine_flight *run);
 
@@ -295,6 +323,9 @@ void engine_settle(struct engine_flight *run);
 
 /* ---- engine_request.c */
 
+/* Until a provider is known to refuse stream_options it gets them. */
+bool engine_knows_stream_options(const struct engine *engine,
+                                 const struct config_upstream *upstream);
 struct intake_context engine_intake_context(const struct engine *engine,
                                             const struct http_request *request);
 
@@ -304,11 +335,6 @@ static inline int64_t engine_now_ms(const struct engine *engine)
 {
     return event_loop_now_ms(engine->loop);
 }
-/* Whether this flight may run now, and then it counts as running until engine_forget; else the
- * error to refuse it with. */
-bool engine_admits(struct engine_flight *run, enum http_error *ret_refusal);
-/* It runs in any case. */
-void engine_admit(struct engine_flight *run);
 /* The flight is over: out of the tables of what runs.  Twice is fine. */
 void engine_forget(struct engine_flight *run);
 struct upstream_memory *engine_upstream_memory(struct engine *engine,

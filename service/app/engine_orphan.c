@@ -148,8 +148,7 @@ void engine_attended(struct engine_flight *run)
 void engine_unattended(struct engine_flight *run)
 {
     const struct intake *intake = run->intake;
-    bool durable = run->flight.params.keyed || run->flight.registering;
-    bool goes_on = durable || intake->route->on_disconnect == ON_DISCONNECT_CONTINUE;
+    bool goes_on = run->handed_out || intake->route->on_disconnect == ON_DISCONNECT_CONTINUE;
     if (intake->keyed || run->attending > 0 || run->is_orphan)
         return;
     if (!run->kin && goes_on)
@@ -203,11 +202,9 @@ bool engine_adopt(struct waiter *waiter)
     waiter->adopted = true;
     if (run->retry_count < retry_count)
         run->retry_count = retry_count;
-    if (run->is_over) {
-        engine_attended(run);
+    if (run->is_over)
         engine_answer(waiter, run);
-    } else {
+    else
         engine_join(waiter, run);
-    }
     return true;
 }

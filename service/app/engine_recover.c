@@ -54,30 +54,25 @@ static void give_up(struct engine *engine, const struct accepted_record *record,
                  "its result URL answers 503 interrupted");
 }
 
-/* The key of a flight whose caller gave none is made of its id. */
-static bool has_own_key(struct engine_flight *run, const struct digest *key)
-{
-    return engine_own_key(run) == OK && digest_eq(&run->intake->key, key);
-}
-
 static enum rc resume(struct engine *engine, struct intake *intake,
                       const struct accepted_record *record)
 {
     struct engine_flight *run;
+    struct digest own_key;
     int64_t now_ms = engine_now_ms(engine), unix_ms = clock_unix_ms();
     intake->wait_ms = record->request.deadline_ms - unix_ms;
-    enum rc rc = engine_flight_new(engine, intake, record->flight, &run);
+    enum rc rc = engine_own_key(&record->flight, &own_key);
+    if (rc == OK) {
+        intake->keyed = !digest_eq(&own_key, &record->key);
+        rc = engine_flight_new(engine, intake, record->flight, &run);
+    }
     if (rc != OK)
         return rc;
-    bool own_key = has_own_key(run, &record->key);
-    intake->key = record->key;
-    if (!own_key && map_put(&engine->keys, intake->key.bytes, run) == OK)
-        intake->keyed = true;
-    run->start_ms = now_ms - (unix_ms - record->started_ms);
+    int64_t age_ms = unix_ms - record->started_ms;
+    run->start_ms = now_ms - (age_ms > 0 ? age_ms : 0); /* the clock may have been set back */
     run->handed_out = true; /* by a token that only its client knows */
     run->flight.params.accepted = true;
     engine->counts.resumed++;
-    engine_admit(run);
     bool may_run = intake->config->idempotency.on_interrupted != ON_INTERRUPTED_FAIL;
     log_recovery(engine, LOG_LEVEL_INFO, "resumed", &record->flight, NULL,
                  may_run ? "it is driven again" : "its result URL answers 502");
@@ -88,6 +83,10 @@ static enum rc resume(struct engine *engine, struct intake *intake,
 static enum rc take_up(struct engine *engine, const struct accepted_record *record)
 {
     const struct intake_context context = engine_intake_context(engine, NULL);
+    if (record->corrupt) {
+        give_up(engine, record, "its body in the store is damaged");
+        return OK;
+    }
     struct intake *intake = intake_new(&context);
     const char *why = "out of memory";
     enum rc rc = intake ? intake_resume(intake, &context, record, &why) : E_NOMEM;

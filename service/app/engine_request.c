@@ -25,12 +25,16 @@ static void start_flight(struct waiter *waiter)
     engine_flight_start(run);
 }
 
-/* Until a provider is known to refuse stream_options it gets them. */
-static bool knows_stream_options(const void *memory, const struct config_upstream *upstream)
+bool engine_knows_stream_options(const struct engine *engine,
+                                 const struct config_upstream *upstream)
 {
-    const struct engine *engine = memory;
     size_t i = (size_t)(upstream - engine->config->upstreams);
     return engine_now_ms(engine) >= engine->upstreams[i].usage_refused_until_ms;
+}
+
+static bool knows_stream_options(const void *memory, const struct config_upstream *upstream)
+{
+    return engine_knows_stream_options(memory, upstream);
 }
 
 struct intake_context engine_intake_context(const struct engine *engine,
@@ -187,6 +191,17 @@ static void on_problem(void *context, struct http_request *request, enum front_p
         refuse_bare(request);
 }
 
+/* A keyless flight that still waits for a slot gives up its place with its last client. */
+static void lost_client(struct engine_flight *run)
+{
+    bool goes_on = run->intake->keyed || run->attending > 0 ||
+                   run->intake->route->on_disconnect == ON_DISCONNECT_CONTINUE;
+    if (!goes_on && flight_has_not_begun(&run->flight))
+        engine_flight_stop(run, HTTP_ERROR_CANCELLED);
+    else
+        engine_unattended(run);
+}
+
 /* What may be a half-close only stays attached, and still gets its reply written. */
 static void on_left(void *context, struct http_request *request, bool broken)
 {
@@ -200,7 +215,7 @@ static void on_left(void *context, struct http_request *request, bool broken)
     if (!waiter->flight)
         return;
     waiter->flight->attending--;
-    engine_unattended(waiter->flight);
+    lost_client(waiter->flight);
 }
 
 static void log_request(const struct waiter *waiter, bool delivered)
@@ -249,7 +264,7 @@ static void on_end(void *context, struct http_request *request, bool delivered)
     http_request_set_tag(request, NULL);
     engine->open_requests--;
     if (run)
-        engine_unattended(run);
+        lost_client(run);
     if (!told)
         return;
     told->telling--;

@@ -54,12 +54,18 @@ static enum rc identify(struct waiter *waiter)
 
 /* ---- a flight that runs */
 
+static struct engine_flight *running_of(const struct waiter *waiter,
+                                        const struct flight_id *flight)
+{
+    struct engine_flight *run = map_get(&waiter->engine->by_id, flight->bytes);
+    return run && !run->is_over ? run : NULL;
+}
+
 static struct engine_flight *running(const struct waiter *waiter)
 {
-    const struct engine *engine = waiter->engine;
     const struct result_ref *ref = &waiter->ref;
-    return ref->by_token ? map_get(&engine->by_token, ref->digest.bytes)
-                         : map_get(&engine->by_id, ref->flight.bytes);
+    return ref->by_token ? map_get(&waiter->engine->by_token, ref->digest.bytes)
+                         : running_of(waiter, &ref->flight);
 }
 
 static void wait_for_result(struct waiter *waiter, struct engine_flight *run)
@@ -154,6 +160,10 @@ static void send_outcome(struct waiter *waiter, const struct flight_record *reco
     waiter->status = answer->status;
     waiter->engine->counts.results++;
     reply_send(waiter->request, &reply);
+    /* What a retry without a key could adopt is delivered now. */
+    struct engine_flight *ended = map_get(&waiter->engine->by_id, record->flight.bytes);
+    if (ended)
+        engine_telling(waiter, ended);
 }
 
 /* What the store has no body of may be in memory: an answer that must not be at rest, or one
@@ -165,6 +175,14 @@ static const struct answer *answer_in_memory(const struct waiter *waiter,
     bool same = kept && memcmp(kept->flight.bytes, record->flight.bytes,
                                sizeof record->flight.bytes) == 0;
     return same ? &kept->answer : NULL;
+}
+
+/* Its process died, or its end did not reach the store and its key was released later. */
+static bool is_interrupted(const struct flight_record *record)
+{
+    const char *code = http_error_info(HTTP_ERROR_INTERRUPTED)->code;
+    return record->state == FLIGHT_ROW_RUNNING || record->state == FLIGHT_ROW_INTERRUPTED ||
+           span_is(record->answer.error_code, code);
 }
 
 static void serve_ended(struct waiter *waiter, const struct flight_record *record)
@@ -180,7 +198,7 @@ static void serve_ended(struct waiter *waiter, const struct flight_record *recor
         send_outcome(waiter, record, kept ? kept : &record->answer);
     else if (record->corrupt)
         engine_refuse(waiter, HTTP_ERROR_STORE_CORRUPT, NULL);
-    else if (record->state == FLIGHT_ROW_RUNNING || record->state == FLIGHT_ROW_INTERRUPTED)
+    else if (is_interrupted(record))
         engine_refuse(waiter, HTTP_ERROR_INTERRUPTED, NULL);
     else
         engine_refuse(
@@ -200,7 +218,7 @@ static void serve_record(struct waiter *waiter, enum rc rc, const struct flight_
         return;
     }
     /* It may have been taken up after a restart, when its token was not known any more. */
-    struct engine_flight *run = map_get(&waiter->engine->by_id, record->flight.bytes);
+    struct engine_flight *run = running_of(waiter, &record->flight);
     if (run)
         serve_running(waiter, run);
     else

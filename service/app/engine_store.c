@@ -144,9 +144,6 @@ static void on_claim(void *context, enum rc rc, enum claim_result result,
 enum flight_order engine_store_claim(struct engine_flight *run)
 {
     const struct intake *intake = run->intake;
-    enum http_error refusal;
-    if (!engine_admits(run, &refusal))
-        return flight_refuse(&run->flight, refusal, NULL);
     struct store_request request;
     const struct store_claim claim = {
         .key = intake->key,

@@ -117,13 +117,22 @@ static enum http_error_retry retry_advice(const struct engine_flight *run)
     return stored && run->answer.error_code.p ? HTTP_ERROR_RETRY_NO : run->flight.verdict.retry;
 }
 
+void engine_telling(struct waiter *waiter, struct engine_flight *run)
+{
+    if (!engine_keeps(run) || waiter->left)
+        return;
+    engine_attended(run);
+    waiter->told = run;
+    run->telling++;
+}
+
 void engine_answer(struct waiter *waiter, struct engine_flight *run)
 {
     bool called = run->flight.attempts > 0;
     waiter->source = source_of(waiter, run);
     note_for_log(waiter, run);
     const struct reply_timing timing = {
-        .queue_ms = called ? run->first_call_ms - run->start_ms : 0,
+        .queue_ms = run->queue_ms,
         .first_event_ms = run->first_event_ms,
         .generation_ms = waiter->generation_ms,
         .attempts = run->flight.attempts,
@@ -143,10 +152,7 @@ void engine_answer(struct waiter *waiter, struct engine_flight *run)
     if (adoption_invites_retry(run->answer.status, reply.retry))
         engine_note_invitation(waiter);
     engine_tell(waiter, &reply);
-    if (!engine_keeps(run) || waiter->left)
-        return;
-    waiter->told = run;
-    run->telling++;
+    engine_telling(waiter, run);
 }
 
 void engine_answer_waiters(struct engine_flight *run)

@@ -380,7 +380,7 @@ enum rc intake_body(struct intake *intake, const struct intake_context *context,
         plan_edge(intake, head);
     if (rc == OK && intake->edge.accepts)
         rc = intake_keep_request(intake, head);
-    else if (!intake->include_usage)
+    else if (!intake_may_splice_again(intake))
         intake_keep_splice(intake);
     return rc;
 }

@@ -26,6 +26,13 @@ struct caller {
     bool anonymous;                     /* no credential was sent, and none is needed */
 };
 
+/* Where calls go. */
+struct intake_target {
+    const struct config_upstream *upstream;
+    struct span url;
+    struct headers headers;
+};
+
 struct intake {
     struct arena arena;
     struct config *config; /* a reference */
@@ -45,10 +52,11 @@ struct intake {
     unsigned choices;                 /* the request's n */
     uint64_t max_tokens;              /* 0: none given */
     bool logprobs;
-    int64_t wait_ms;        /* how long the caller's deadline is */
-    struct span model;      /* for logs; absent: not given */
-    struct span url;        /* upstream */
-    struct headers headers; /* upstream */
+    int64_t wait_ms;               /* how long the caller's deadline is */
+    struct span model;             /* for logs; absent: not given */
+    struct span url;               /* upstream */
+    struct headers headers;        /* upstream */
+    struct intake_target fallback; /* its upstream NULL: none, or it is used */
     struct edge_plan edge;
     struct headers kept;        /* accepts: what is kept of the client's headers */
     struct span query;          /* accepts: likewise; absent: none */
@@ -99,6 +107,12 @@ struct store_request intake_store_request(const struct intake *intake,
 /* Splice the body again, without stream_options, for a provider that does not know it. */
 MUST_CHECK enum rc intake_drop_include_usage(struct intake *intake);
 
+/* From now on calls go to the fallback, of which there must be one.  knows_stream_options: as in
+ * the context.  E_NOMEM: nothing changed. */
+MUST_CHECK enum rc intake_use_fallback(struct intake *intake, bool knows_stream_options);
+
+/* Whether the client's body may be needed again before a provider takes the splice. */
+bool intake_may_splice_again(const struct intake *intake);
 /* The provider took the splice: the client's body is not needed any more. */
 void intake_keep_splice(struct intake *intake);
 /* No call will be made any more. */

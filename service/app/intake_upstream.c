@@ -23,15 +23,18 @@ enum rc intake_splice(struct intake *intake, struct intake_refusal *ret)
         return intake_refuse(ret, splice_refusal_error(refusal), splice_refusal_text(refusal));
     struct buf out = {.bytes_max = splice_bytes(&splice)};
     splice_write(&splice, &out);
-    blob_free(intake->upstream_body);
-    intake->upstream_body = buf_rc(&out) == OK ? blob_take(&out) : NULL;
+    struct blob *body = buf_rc(&out) == OK ? blob_take(&out) : NULL;
     buf_done(&out);
+    if (!body)
+        return E_NOMEM;
+    blob_free(intake->upstream_body);
+    intake->upstream_body = body;
     struct span model = json_inside(splice.model);
     intake->model = model.p ? arena_copy(&intake->arena, model) : SPAN_ABSENT;
     intake->choices = splice.choices;
     intake->max_tokens = splice.max_tokens;
     intake->logprobs = splice.logprobs;
-    return intake->upstream_body ? OK : E_NOMEM;
+    return OK;
 }
 
 enum rc intake_drop_include_usage(struct intake *intake)
@@ -54,12 +57,12 @@ void intake_drop_bodies(struct intake *intake)
     intake->upstream_body = NULL;
 }
 
-bool intake_wants_include_usage(const struct intake *intake,
-                                const struct intake_context *context)
+/* known: whether an upstream that is to be asked by "auto" may get it. */
+static bool wants_include_usage(enum api api, enum include_usage include_usage, bool known)
 {
-    if (intake->route->api != API_CHAT)
+    if (api != API_CHAT)
         return false;
-    switch (intake->upstream->include_usage) {
+    switch (include_usage) {
     case INCLUDE_USAGE_ALWAYS:
         return true;
     case INCLUDE_USAGE_NEVER:
@@ -67,7 +70,43 @@ bool intake_wants_include_usage(const struct intake *intake,
     case INCLUDE_USAGE_AUTO:
         break;
     }
-    return context->knows_stream_options(context->memory, intake->upstream);
+    return known;
+}
+
+bool intake_wants_include_usage(const struct intake *intake,
+                                const struct intake_context *context)
+{
+    return wants_include_usage(
+        intake->route->api, intake->upstream->include_usage,
+        context->knows_stream_options(context->memory, intake->upstream));
+}
+
+bool intake_may_splice_again(const struct intake *intake)
+{
+    const struct config_upstream *fallback = intake->fallback.upstream;
+    return intake->include_usage ||
+           (fallback && fallback->include_usage != intake->upstream->include_usage);
+}
+
+enum rc intake_use_fallback(struct intake *intake, bool knows_stream_options)
+{
+    const struct intake_target *fallback = &intake->fallback;
+    bool before = intake->include_usage;
+    bool wanted = wants_include_usage(intake->route->api, fallback->upstream->include_usage,
+                                      knows_stream_options);
+    if (wanted != before && intake->client_body) {
+        struct intake_refusal refusal;
+        intake->include_usage = wanted;
+        if (intake_splice(intake, &refusal) != OK) {
+            intake->include_usage = before;
+            return E_NOMEM;
+        }
+    }
+    intake->upstream = fallback->upstream;
+    intake->url = fallback->url;
+    intake->headers = fallback->headers;
+    intake->fallback = (struct intake_target){.upstream = NULL};
+    return OK;
 }
 
 /* The flight outlives the request, whose memory the header values stand in. */
@@ -87,11 +126,13 @@ static enum rc copy_headers(struct intake *intake, const struct headers *headers
     return OK;
 }
 
-enum rc intake_address(struct intake *intake, const struct intake_context *context,
-                       const struct http_head *head, struct intake_refusal *ret)
+/* URL and headers for ret->upstream. */
+static enum rc address(struct intake *intake, const struct intake_context *context,
+                       const struct http_head *head, struct intake_target *ret,
+                       struct intake_refusal *ret_refusal)
 {
     const struct upstream_request_params params = {
-        .upstream = intake->upstream,
+        .upstream = ret->upstream,
         .client = &head->headers,
         .route = intake->api,
         .api = intake->route->api,
@@ -102,17 +143,35 @@ enum rc intake_address(struct intake *intake, const struct intake_context *conte
     case UPSTREAM_REQUEST_FINE:
         break;
     case UPSTREAM_REQUEST_BAD_VALUE:
-        return intake_refuse(ret, HTTP_ERROR_BAD_FRAMING, "a header holds a control character");
+        return intake_refuse(ret_refusal, HTTP_ERROR_BAD_FRAMING,
+                             "a header holds a control character");
     case UPSTREAM_REQUEST_NO_MEMORY:
         return E_NOMEM;
     }
     BUF(url, INTAKE_URL_BYTES_MAX);
     struct span query = intake->api == API_SIMPLE ? SPAN_ABSENT : head->query;
-    upstream_request_url(intake->upstream, intake->route->api, query, &url);
-    intake->url = arena_copy(&intake->arena, buf_span(&url));
-    return buf_rc(&url) == OK && intake->url.p
-               ? copy_headers(intake, &headers, &intake->headers)
-               : E_NOMEM;
+    upstream_request_url(ret->upstream, intake->route->api, query, &url);
+    ret->url = arena_copy(&intake->arena, buf_span(&url));
+    return buf_rc(&url) == OK && ret->url.p ? copy_headers(intake, &headers, &ret->headers)
+                                            : E_NOMEM;
+}
+
+enum rc intake_address(struct intake *intake, const struct intake_context *context,
+                       const struct http_head *head, struct intake_refusal *ret)
+{
+    struct intake_target target = {.upstream = intake->upstream};
+    struct intake_target fallback = {.upstream = intake->route->fallback};
+    enum rc rc = address(intake, context, head, &target, ret);
+    if (rc != OK)
+        return rc;
+    intake->url = target.url;
+    intake->headers = target.headers;
+    if (!fallback.upstream || fallback.upstream == intake->upstream)
+        return OK;
+    rc = address(intake, context, head, &fallback, ret);
+    if (rc == OK)
+        intake->fallback = fallback;
+    return rc;
 }
 
 /* ---- accepted requests */

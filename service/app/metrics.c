@@ -5,6 +5,15 @@
 /* X(name, type, help, value): one number each. */
 #define METRICS_TABLE(X)                                                                       \
     X("unstream_flights_running", "gauge", "Generations under way.", state->flights_running)   \
+    X("unstream_flights_admitted", "gauge", "Flights that have a slot.",                       \
+      state->flights_admitted)                                                                 \
+    X("unstream_flights_queued", "gauge",                                                      \
+      "Flights that wait for a slot, or for a provider's pause to end.",                       \
+      state->flights_queued)                                                                   \
+    X("unstream_queued_total", "counter", "Flights that had to wait for a slot.",              \
+      state->counts.queued)                                                                    \
+    X("unstream_fallbacks_total", "counter", "Flights that changed over to the fallback.",     \
+      state->counts.fallbacks)                                                                 \
     X("unstream_waiters", "gauge", "Client connections waiting for a generation.",             \
       state->waiters)                                                                          \
     X("unstream_orphans", "gauge",                                                             \
@@ -107,6 +116,16 @@ static void add_attempts(struct buf *out, const struct engine_counts *counts)
                    (unsigned long long)counts->attempts[end]);
 }
 
+static void add_refusals(struct buf *out, const struct engine_counts *counts)
+{
+    const char *name = "unstream_admission_refused_total";
+    add_head(out, name, "counter", "Flights that were refused a slot, by reason.");
+    for (int refusal = 0; refusal < REFUSAL_COUNT; refusal++)
+        buf_printf(out, "%s{reason=\"%s\"} %llu\n", name,
+                   engine_refusal_name((enum refusal)refusal),
+                   (unsigned long long)counts->refusals[refusal]);
+}
+
 void metrics_render(const struct engine_state *state, const struct store_stats *store,
                     unsigned connections, struct buf *out)
 {
@@ -118,4 +137,5 @@ void metrics_render(const struct engine_state *state, const struct store_stats *
     add_requests(out, &state->counts);
     add_sources(out, &state->counts);
     add_attempts(out, &state->counts);
+    add_refusals(out, &state->counts);
 }

@@ -73,13 +73,16 @@ static void add_preferences(struct head *head, const struct reply *reply)
         add(head, "Preference-Applied", buf_span(&head->preferences));
 }
 
-static void add_location(struct head *head, const struct reply *reply)
+/* False: out of memory, and without it the reply leads nowhere. */
+static bool add_location(struct head *head, const struct reply *reply)
 {
     if (!reply->token)
-        return;
+        return true;
     result_url_write(reply->token, reply->hop, &head->location);
-    if (buf_rc(&head->location) == OK)
-        add(head, "Location", buf_span(&head->location));
+    if (buf_rc(&head->location) != OK)
+        return false;
+    add(head, "Location", buf_span(&head->location));
+    return true;
 }
 
 /* https://www.w3.org/TR/server-timing/ */
@@ -146,13 +149,13 @@ void reply_send(struct http_request *request, const struct reply *reply)
     add(&head, "Allow", reply->allow);
     add_retry_advice(&head, reply);
     add_preferences(&head, reply);
-    add_location(&head, reply);
+    bool whole = add_location(&head, reply);
     add_timing(&head, reply->timing);
     add_rate_limits(&head, reply->upstream);
     const struct http_reply http = {
-        .status = answer->status,
+        .status = whole ? answer->status : 503,
         .headers = {head.headers, head.count},
-        .body = answer->body,
+        .body = whole ? answer->body : NULL,
         .close = reply->close,
     };
     http_request_reply(request, &http);

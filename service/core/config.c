@@ -178,7 +178,7 @@ static const cJSON *member(const cJSON *object, const char *name)
 }
 
 static void read_section(struct loader *l, const cJSON *root, const char *name,
-                         enum config_section section, const struct config *standard)
+                         enum config_section section)
 {
     const cJSON *object = member(root, name);
     const struct where *where = WHERE(&l->file, span_of(name));
@@ -188,8 +188,7 @@ static void read_section(struct loader *l, const cJSON *root, const char *name,
         loader_problem(l, where, "must be an object");
         return;
     }
-    struct said read = config_section_read(l, where, section, object, l->config);
-    config_section_warn(l, where, read, l->config, standard);
+    (void)config_section_read(l, where, section, object, l->config);
 }
 
 /* The default deadline gives way to a maximum that was set, and the other way round. */
@@ -217,12 +216,11 @@ static void read_scalars(struct loader *l, const cJSON *root)
                                                    SECTION_LIMITS, SECTION_LOG};
     for (size_t i = 0; i < COUNT_OF(sections); i++)
         config_value_defaults(l, sections[i], config);
-    const struct config standard = *config;
     struct said read = config_section_read(l, &l->file, SECTION_ROOT, root, config);
     config->ops_token_set = said(read, "ops_token_sha256");
-    read_section(l, root, "idempotency", SECTION_IDEMPOTENCY, &standard);
-    read_section(l, root, "limits", SECTION_LIMITS, &standard);
-    read_section(l, root, "log", SECTION_LOG, &standard);
+    read_section(l, root, "idempotency", SECTION_IDEMPOTENCY);
+    read_section(l, root, "limits", SECTION_LIMITS);
+    read_section(l, root, "log", SECTION_LOG);
     order_deadlines(l, root);
     if (!said(read, "open"))
         open_from_environment(l);

@@ -18,15 +18,12 @@ static void check_name(struct loader *l, const struct where *where,
 static void read_client(struct loader *l, const struct where *where, const cJSON *item,
                         struct config_client *client)
 {
-    struct config_client standard = {.flights_max = 0};
     if (!cJSON_IsObject(item)) {
         loader_problem(l, where, "must be an object with \"name\" and \"token_sha256\"");
         return;
     }
-    config_value_defaults(l, SECTION_CLIENT, &standard);
-    *client = standard;
-    struct said read = config_section_read(l, where, SECTION_CLIENT, item, client);
-    config_section_warn(l, where, read, client, &standard);
+    config_value_defaults(l, SECTION_CLIENT, client);
+    (void)config_section_read(l, where, SECTION_CLIENT, item, client);
 }
 
 void config_clients_read(struct loader *l, const struct where *where, const cJSON *array)

@@ -83,9 +83,6 @@ bool said(struct said said, const char *name);
  * and missing required keys are told.  Members that are sections are left to the caller. */
 struct said config_section_read(struct loader *loader, const struct where *where,
                                 enum config_section section, const cJSON *object, void *target);
-/* Warn about every key that was said, differs from `standard` and is not in effect yet. */
-void config_section_warn(struct loader *loader, const struct where *where, struct said said,
-                         const void *target, const void *standard);
 
 /* config_upstream.c */
 void config_upstreams_read(struct loader *loader, const struct where *where,

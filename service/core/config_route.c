@@ -88,16 +88,32 @@ static void tell_misplaced(struct loader *l, const struct where *where, struct s
                            "is a key of the route %s alone; remove it", api_route(API_SIMPLE));
 }
 
-static void check_route(struct loader *l, const struct where *where, struct said read,
-                        struct config_route *route)
+/* It gets the same body as the route's own upstream. */
+static void check_fallback(struct loader *l, const struct where *where, bool simple,
+                           const struct config_route *route)
 {
-    check_upstream(l, WHERE(where, SPAN("upstream")), route->api, route->upstream);
-    check_upstream(l, WHERE(where, SPAN("fallback")), route->api, route->fallback);
-    if (route->fallback && !route->fallback->api_key.p)
-        loader_problem(l, WHERE(where, SPAN("fallback")),
+    const struct config_upstream *fallback = route->fallback;
+    if (!fallback)
+        return;
+    check_upstream(l, where, route->api, fallback);
+    if (!fallback->api_key.p)
+        loader_problem(l, where,
                        "upstream \"%.*s\" has no api_key, and a client's credential goes to "
                        "the route's own upstream only; set upstreams.%.*s.api_key",
-                       SPAN_ARG(route->fallback->name), SPAN_ARG(route->fallback->name));
+                       SPAN_ARG(fallback->name), SPAN_ARG(fallback->name));
+    if (simple && route->api == API_CHAT && route->upstream &&
+        !span_eq(fallback->max_tokens_field, route->upstream->max_tokens_field))
+        loader_problem(l, where,
+                       "upstream \"%.*s\" has another max_tokens_field than \"%.*s\", but gets "
+                       "the same body; give both the same one",
+                       SPAN_ARG(fallback->name), SPAN_ARG(route->upstream->name));
+}
+
+static void check_route(struct loader *l, const struct where *where, struct said read,
+                        bool simple, struct config_route *route)
+{
+    check_upstream(l, WHERE(where, SPAN("upstream")), route->api, route->upstream);
+    check_fallback(l, WHERE(where, SPAN("fallback")), simple, route);
     if (said(read, "deadline_s") && route->deadline_ms > l->config->limits.deadline_max_ms)
         loader_problem(l, WHERE(where, SPAN("deadline_s")), "is over limits.deadline_max_s");
 }
@@ -118,18 +134,15 @@ static void read_route(struct loader *l, const struct where *where, const cJSON 
                        "false to switch the route off");
         return;
     }
-    struct config_route standard = {.off = false};
-    set_defaults(l, api, &standard);
-    *route = standard;
+    *route = (struct config_route){.off = false};
+    set_defaults(l, api, route);
     struct said read = config_section_read(l, where, SECTION_ROUTE, item, route);
-    standard.hold_ms = config_hold_standard_ms(route->edge);
     if (!said(read, "hold_s"))
-        route->hold_ms = standard.hold_ms;
+        route->hold_ms = config_hold_standard_ms(route->edge);
     if (api != API_SIMPLE)
         tell_misplaced(l, where, read);
     choose_upstream(l, api, api == API_SIMPLE && said(read, "api"), route);
-    check_route(l, where, read, route);
-    config_section_warn(l, where, read, route, &standard);
+    check_route(l, where, read, api == API_SIMPLE, route);
 }
 
 static void read_all(struct loader *l, const struct where *where, const cJSON *object)

@@ -2,10 +2,6 @@
 
 #include "core/config_suggest.h"
 
-#include <string.h>
-
-enum { PRINTED_VALUE_BYTES_MAX = 4096 };
-
 static uint64_t bit_of(enum config_section section, const struct config_key *key)
 {
     size_t count;
@@ -78,32 +74,4 @@ struct said config_section_read(struct loader *l, const struct where *where,
         if (keys[i].required && !(present & bit_of(section, &keys[i])))
             loader_problem(l, where, "needs \"%s\": %s", keys[i].name, keys[i].help);
     return read;
-}
-
-static bool is_in_effect(const struct config_key *key, const void *target, const void *standard)
-{
-    unsigned choice;
-    if (!key->in_effect || config_value_equal(key, target, standard))
-        return true;
-    if (key->type != CONFIG_CHOICE)
-        return false;
-    memcpy(&choice, (const char *)target + key->offset, sizeof choice);
-    return config_choice_index(key->in_effect, config_choice_word(key->choices, choice)) >= 0;
-}
-
-void config_section_warn(struct loader *l, const struct where *where, struct said said,
-                         const void *target, const void *standard)
-{
-    size_t count;
-    const struct config_key *keys = config_section_keys(said.section, &count);
-    for (size_t i = 0; i < count; i++) {
-        if (!(said.bits & bit_of(said.section, &keys[i])) ||
-            is_in_effect(&keys[i], target, standard))
-            continue;
-        BUF(value, PRINTED_VALUE_BYTES_MAX);
-        config_print_value(&keys[i], target, &value);
-        loader_warning(l, WHERE(where, span_of(keys[i].name)),
-                       "accepted, but not in effect in this version: %s %s", keys[i].name,
-                       buf_text(&value));
-    }
 }

@@ -24,9 +24,6 @@
 #define HOUR 3600.0
 #define DAY (24 * HOUR)
 
-/* No value but the default is in effect yet. */
-#define NOT_YET ""
-
 static const struct config_key keys[] = {
     ROOT_KEY(listen, "listen", LIST, "[\"127.0.0.1:8080\", \"[::1]:8080\"]", 1,
              CONFIG_LISTEN_MAX,
@@ -100,7 +97,7 @@ static const struct config_key keys[] = {
     ROUTE_KEY(upstream, "upstream", UPSTREAM, "null",
               .help = "Name of the upstream. null: the first one of the fitting provider "
                       "(/api/llm: the first with an api_key, else the first)."),
-    ROUTE_KEY(fallback, "fallback", UPSTREAM, "null", .in_effect = NOT_YET,
+    ROUTE_KEY(fallback, "fallback", UPSTREAM, "null",
               .help =
                   "Name of a second upstream, with an api_key, for when the first one fails."),
     ROUTE_KEY(
@@ -140,11 +137,12 @@ static const struct config_key keys[] = {
                .help = "Names the client in logs; keys of two names never meet."),
     CLIENT_KEY(token_sha256, "token_sha256", DIGEST, NULL, .required = true,
                .help = "SHA-256 of the client's token, 64 hexadecimal digits."),
-    CLIENT_KEY(flights_max, "flights_max", COUNT, "null", 1, 100000, .in_effect = NOT_YET,
+    CLIENT_KEY(flights_max, "flights_max", COUNT, "null", 1, 100000,
                .help = "Flights of this client at once. null: no limit of its own."),
     CLIENT_KEY(requests_per_minute, "requests_per_minute", COUNT, "null", 1, 1000000,
-               .in_effect = NOT_YET,
-               .help = "Requests of this client in a minute. null: no limit of its own."),
+               .help =
+                   "Requests of this client in a minute that start a flight. null: no limit "
+                   "of its own."),
     CLIENT_KEY(store, "store", CHOICE, "\"disk\"", .choices = "disk|memory",
                .help = "Where this client's answers are kept."),
 
@@ -195,10 +193,10 @@ static const struct config_key keys[] = {
                .help = "Memory for bodies and answers, all together."),
     LIMITS_KEY(flights_max, "flights_max", COUNT, "2000", 1, 1000000,
                .help = "Flights at once."),
-    LIMITS_KEY(queue_max, "queue_max", COUNT, "1000", 0, 1000000, .in_effect = NOT_YET,
+    LIMITS_KEY(queue_max, "queue_max", COUNT, "1000", 0, 1000000,
                .help = "Requests that may wait for a flight slot."),
-    LIMITS_KEY(queue_ms, "queue_s", SECONDS, "30", 0, HOUR, .in_effect = NOT_YET,
-               .help = "How long a request waits for a flight slot."),
+    LIMITS_KEY(queue_ms, "queue_s", SECONDS, "30", 0, HOUR,
+               .help = "How long a request waits for a flight slot. 0: not at all."),
     LIMITS_KEY(connections_max, "connections_max", COUNT, "20000", 1, 1000000,
                .help = "Client connections at once."),
     LIMITS_KEY(store_bytes_max, "store_bytes_max", SIZE, "null", MIB, 1024 * TIB,

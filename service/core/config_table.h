@@ -1,8 +1,6 @@
 /* The table of all configuration keys: every default and every range stands there and nowhere
  * else.  The loader, the printer, the JSON schema's test and the "did you mean" read it.
  *
- * A key whose feature is still to come is accepted and checked like any other, but a value that
- * would change behaviour is warned about; `in_effect` is all there is to flip later.
  * Thread: any (constant data). */
 #ifndef CORE_CONFIG_TABLE_H
 #define CORE_CONFIG_TABLE_H
@@ -61,11 +59,9 @@ struct config_key {
     const char *standard;
     double min, max;
     const char *choices; /* "wait|conflict" */
-    /* NULL: the key is in effect.  Else "a|b": besides the default only these values are. */
-    const char *in_effect;
-    bool required;    /* the section is refused without it */
-    bool secret;      /* never printed */
-    bool simple_only; /* a key of the route /api/llm alone */
+    bool required;       /* the section is refused without it */
+    bool secret;         /* never printed */
+    bool simple_only;    /* a key of the route /api/llm alone */
     const char *help;
 };
 

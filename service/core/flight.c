@@ -31,6 +31,9 @@ static enum flight_order enter(struct flight *flight, enum flight_order order)
     case FLIGHT_LOOK_UP:
         flight->state = FLIGHT_LOOKING_UP;
         break;
+    case FLIGHT_ADMIT:
+        flight->state = FLIGHT_QUEUED;
+        break;
     case FLIGHT_CLAIM:
         flight->state = FLIGHT_CLAIMING;
         break;
@@ -93,19 +96,19 @@ static enum flight_order refuse(struct flight *flight, struct verdict verdict)
 enum flight_order flight_start(struct flight *flight)
 {
     ASSERT(flight->state == FLIGHT_NEW);
-    if (!flight->params.keyed)
-        return enter(flight, FLIGHT_CALL);
-    return enter(flight, flight->params.own_key ? FLIGHT_CLAIM : FLIGHT_LOOK_UP);
+    bool looks_up = flight->params.keyed && !flight->params.own_key;
+    return enter(flight, looks_up ? FLIGHT_LOOK_UP : FLIGHT_ADMIT);
 }
 
 enum flight_order flight_resume(struct flight *flight, int64_t now_ms, bool may_run)
 {
     ASSERT(flight->state == FLIGHT_NEW && flight->params.keyed);
+    flight->claimed = true;
     if (!may_run)
         return conclude(flight, verdict_error(HTTP_ERROR_OUTCOME_UNKNOWN, NULL));
     if (now_ms >= flight->params.deadline_ms)
         return conclude(flight, verdict_error(HTTP_ERROR_DEADLINE, NULL));
-    return enter(flight, FLIGHT_COUNT);
+    return enter(flight, FLIGHT_ADMIT);
 }
 
 /* No call starts any more: somebody stopped it, or the store took longer than its waiters do. */
@@ -148,8 +151,56 @@ enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key)
         return refuse_key(flight, key);
     if (must_end(flight))
         return enter(flight, FLIGHT_ANSWER);
-    return enter(flight, FLIGHT_CLAIM);
+    return enter(flight, FLIGHT_ADMIT);
 }
+
+/* ---- admission */
+
+static bool is_to_be_claimed(const struct flight *flight)
+{
+    return uses_store(flight) && !flight->claimed;
+}
+
+bool flight_has_not_begun(const struct flight *flight)
+{
+    bool early = flight->state == FLIGHT_NEW || flight->state == FLIGHT_LOOKING_UP ||
+                 flight->state == FLIGHT_QUEUED;
+    return early && !flight->claimed && flight->attempts == 0;
+}
+
+/* It ends while it waits for admission. */
+static enum flight_order leave_queue(struct flight *flight, struct verdict verdict)
+{
+    ASSERT(flight->state == FLIGHT_QUEUED);
+    return is_to_be_claimed(flight) ? refuse(flight, verdict) : conclude(flight, verdict);
+}
+
+enum flight_order flight_on_admitted(struct flight *flight)
+{
+    ASSERT(flight->state == FLIGHT_QUEUED);
+    if (must_end(flight))
+        return leave_queue(flight, flight->verdict);
+    if (is_to_be_claimed(flight))
+        return enter(flight, FLIGHT_CLAIM);
+    if (flight->registering && !flight->counted_ahead) {
+        flight->next_waits = true;
+        return FLIGHT_WAIT;
+    }
+    flight->counted_ahead = false;
+    bool counted = !uses_store(flight) || flight->call_in_hand;
+    return enter(flight, counted ? FLIGHT_CALL : FLIGHT_COUNT);
+}
+
+enum flight_order flight_refuse(struct flight *flight, enum http_error why, const char *detail,
+                                unsigned retry_after_s)
+{
+    struct verdict verdict = verdict_error(why, detail);
+    if (retry_after_s > 0)
+        verdict.retry_after_s = retry_after_s;
+    return leave_queue(flight, verdict);
+}
+
+/* ---- claim and calls */
 
 enum flight_order flight_on_claim(struct flight *flight, enum flight_key key)
 {
@@ -157,16 +208,10 @@ enum flight_order flight_on_claim(struct flight *flight, enum flight_key key)
     flight->without_store = key == FLIGHT_KEY_TROUBLE && flight->params.store_optional;
     if (key != FLIGHT_KEY_FREE && !flight->without_store)
         return refuse_key(flight, key);
-    flight->call_in_hand = !flight->without_store;
+    flight->claimed = flight->call_in_hand = !flight->without_store;
     if (must_end(flight))
         return conclude(flight, flight->verdict);
     return enter(flight, FLIGHT_CALL);
-}
-
-enum flight_order flight_refuse(struct flight *flight, enum http_error why, const char *detail)
-{
-    ASSERT(flight->state == FLIGHT_NEW || flight->state == FLIGHT_CLAIMING);
-    return refuse(flight, verdict_error(why, detail));
 }
 
 void flight_on_output(struct flight *flight)
@@ -190,11 +235,13 @@ enum flight_order flight_on_call_end(struct flight *flight,
         .deadline_ms = flight->params.deadline_ms,
         .now_unix_s = now_unix_s,
         .dice = dice,
+        .elsewhere = flight->fallback_open,
     };
     struct retry_decision decision =
         retry_decide(&flight->params.retry, budget, outcome, &situation);
-    if (decision.verdict == RETRY_LATER) {
-        flight->pause_ms = decision.pause_ms;
+    flight->elsewhere = decision.verdict == RETRY_ELSEWHERE;
+    if (decision.verdict == RETRY_LATER || flight->elsewhere) {
+        flight->pause_ms = flight->elsewhere ? 0 : decision.pause_ms;
         return enter(flight, FLIGHT_PAUSE);
     }
     return conclude(flight, verdict_of(outcome, &decision, flight->params.key_is_ours));
@@ -203,8 +250,7 @@ enum flight_order flight_on_call_end(struct flight *flight,
 enum flight_order flight_on_pause_end(struct flight *flight)
 {
     ASSERT(flight->state == FLIGHT_PAUSING);
-    bool counted = !uses_store(flight) || flight->call_in_hand;
-    return enter(flight, counted ? FLIGHT_CALL : FLIGHT_COUNT);
+    return enter(flight, FLIGHT_ADMIT);
 }
 
 enum flight_order flight_on_count(struct flight *flight, enum rc rc)
@@ -215,8 +261,10 @@ enum flight_order flight_on_count(struct flight *flight, enum rc rc)
         verdict.keep = KEEP_FAILURE;
         return conclude(flight, flight->stopping ? flight->verdict : verdict);
     }
-    if (rc != OK)
-        return conclude(flight, verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL));
+    if (rc != OK) {
+        struct verdict verdict = verdict_error(HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+        return conclude(flight, flight->stopping ? flight->verdict : verdict);
+    }
     flight->call_in_hand = true;
     if (must_end(flight))
         return conclude(flight, flight->verdict);
@@ -249,6 +297,8 @@ int64_t flight_deadline_ms(const struct flight *flight, int64_t now_ms)
 enum flight_order flight_on_deadline(struct flight *flight, int64_t now_ms)
 {
     bool producing = flight->output_began && flight->params.may_outlive;
+    if (flight->state == FLIGHT_QUEUED && now_ms >= flight->params.deadline_ms)
+        return leave_queue(flight, verdict_error(HTTP_ERROR_DEADLINE, NULL));
     if (flight->state != FLIGHT_CALLING) {
         flight->late = now_ms >= flight->params.deadline_ms;
         return FLIGHT_WAIT;
@@ -256,9 +306,16 @@ enum flight_order flight_on_deadline(struct flight *flight, int64_t now_ms)
     return producing && now_ms < flight->params.ceiling_ms ? FLIGHT_WAIT : FLIGHT_ABORT;
 }
 
+/* Its last call is over, and the next one not yet to come. */
+static bool is_between_calls(const struct flight *flight)
+{
+    return flight->state == FLIGHT_PAUSING ||
+           (flight->state == FLIGHT_QUEUED && flight->attempts > 0);
+}
+
 bool flight_can_register(const struct flight *flight)
 {
-    bool called = flight->state == FLIGHT_CALLING || flight->state == FLIGHT_PAUSING;
+    bool called = flight->state == FLIGHT_CALLING || is_between_calls(flight);
     return called && !flight->params.keyed && !flight->registering && !flight->stopping;
 }
 
@@ -266,7 +323,8 @@ unsigned flight_register(struct flight *flight)
 {
     ASSERT(flight_can_register(flight));
     flight->registering = true;
-    flight->counted_ahead = flight->state == FLIGHT_PAUSING;
+    flight->next_waits = false;
+    flight->counted_ahead = is_between_calls(flight);
     return flight->attempts + flight->counted_ahead;
 }
 
@@ -274,11 +332,11 @@ enum flight_order flight_on_registered(struct flight *flight, enum rc rc)
 {
     ASSERT(flight->registering);
     flight->registering = false;
-    flight->params.keyed = rc == OK;
+    flight->params.keyed = flight->claimed = rc == OK;
+    flight->call_in_hand = rc == OK && flight->counted_ahead;
     if (flight->state == FLIGHT_COMMITTING)
         return conclude(flight, flight->verdict);
-    flight->call_in_hand = rc == OK && flight->counted_ahead && flight->state == FLIGHT_PAUSING;
-    return FLIGHT_WAIT;
+    return flight->next_waits ? flight_on_admitted(flight) : FLIGHT_WAIT;
 }
 
 enum flight_order flight_stop(struct flight *flight, enum http_error why, const char *detail)
@@ -295,6 +353,8 @@ enum flight_order flight_stop(struct flight *flight, enum http_error why, const 
         return FLIGHT_ABORT;
     case FLIGHT_PAUSING:
         return conclude(flight, flight->verdict);
+    case FLIGHT_QUEUED:
+        return leave_queue(flight, flight->verdict);
     case FLIGHT_NEW:
     case FLIGHT_LOOKING_UP:
     case FLIGHT_CLAIMING:

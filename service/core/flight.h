@@ -4,32 +4,39 @@
  * Pure: events come in with the time and dice they need, and each returns the one order that
  * the caller must carry out next; its completion is the next event.
  *
- *   NEW --- keyed ---> LOOKING_UP --- absent, released ---> CLAIMING
- *    |                     |                                 |    |
- *    | keyless             | stored, mismatch,               |    | claimed, first call counted;
- *    |                     | trouble                         |    | or nothing claimed, and it
- *    |                     v                                 |    | runs without the store
- *    |                   ENDED <------ mismatch, trouble ----'    |
- *    |                     ^                                      |
- *    '---------------------|--------------> CALLING <-------------'
- *                          |                 |  |  ^
- *        keyless, or       |                 |  |  |  keyless, without the store,
- *        without the store |                 |  |  |  or a free call in hand
- *         .----------------+---- ended ------'  |  +-----------------------.
- *         |                |                    | may pass        counted  |
- *         v                |                    v                          |
- *     keyed: COMMITTING ---'                 PAUSING --- else ----------> COUNTING
- *         ^                                                                |
- *         '------------------------- used up, trouble ---------------------'
+ *   NEW -- keyed --> LOOKING_UP -- stored, mismatch, trouble --------------> ENDED
+ *    |                   |                                                     ^  ^
+ *    | keyless           | absent, released                                    |  |
+ *    '------------.      |      .--- nothing claimed: refused, stopped, late --'  |
+ *                 v      v      |                                                 |
+ *         .-----> QUEUED -------'   keyed, not claimed yet                        |
+ *         |        | |  '------------------------> CLAIMING -- mismatch, trouble -|
+ *         |        | |                                |                           |
+ *         |        | | one more paid call             | claimed, first call       |
+ *         |        | '-----------> COUNTING           | counted; or nothing       |
+ *         |        |                |    |            | claimed, and it runs      |
+ *         |        | keyless, or a  |    | counted    | without the store         |
+ *         |        | free call in   |    v            |                           |
+ *         |        | hand           | .-----------.   |                           |
+ *         |        '----------------|>|  CALLING  |<--'                           |
+ *         |                         | '-----------'                               |
+ *         |     may pass            |    |    |  ended                            |
+ *         '---- PAUSING <-----------|----'    '--> keyed: COMMITTING -------------'
+ *                         used up,  |                 ^     (keyless, or without the store:
+ *                         trouble   '-----------------'      at once)
  *
- * A key of its own is claimed at once (NEW to CLAIMING); a flight that an earlier process
- * accepted begins with COUNTING.  A keyless flight that is registered in CALLING or PAUSING is
- * keyed from then on.
+ * A key of its own is not looked up (NEW to QUEUED); a flight that an earlier process accepted
+ * begins with QUEUED, then COUNTING.  A keyless flight that is registered between its first call
+ * and its end is keyed from then on.
  *
  * | state      | what holds                                          | left by                  |
  * |------------|-----------------------------------------------------|--------------------------|
  * | NEW        | nothing was done; or an earlier process claimed it  | start, resume            |
  * | LOOKING_UP | the store is asked for the key; joins are possible  | on_lookup                |
+ * | QUEUED     | admission is asked for a slot, or between two calls | on_admitted, refuse,     |
+ * |            | for a place at the brake; joins are possible.  It   | on_deadline, stop,       |
+ * |            | lasts as long as a registration that does not count | on_registered            |
+ * |            | the next call                                       |                          |
  * | CLAIMING   | claim and first counted call are being made durable | on_claim                 |
  * | CALLING    | a call runs; keyed: it is counted                   | on_call_end, on_deadline |
  * | PAUSING    | back-off; keyed: a free call may be in hand         | on_pause_end, stop       |
@@ -47,6 +54,7 @@
 #define FLIGHT_STATE_TABLE(X)                                                                  \
     X(FLIGHT_NEW, "new")                                                                       \
     X(FLIGHT_LOOKING_UP, "looking_up")                                                         \
+    X(FLIGHT_QUEUED, "queued")                                                                 \
     X(FLIGHT_CLAIMING, "claiming")                                                             \
     X(FLIGHT_CALLING, "calling")                                                               \
     X(FLIGHT_PAUSING, "pausing")                                                               \
@@ -66,6 +74,7 @@ const char *flight_state_name(enum flight_state state);
 enum flight_order {
     FLIGHT_WAIT,     /* nothing now; an event that is under way comes */
     FLIGHT_LOOK_UP,  /* ask the store for the key, then flight_on_lookup */
+    FLIGHT_ADMIT,    /* ask admission (admission.h), then flight_on_admitted or flight_refuse */
     FLIGHT_CLAIM,    /* claim the key and count the first call, then flight_on_claim */
     FLIGHT_CALL,     /* call upstream, then flight_on_call_end */
     FLIGHT_PAUSE,    /* wait flight.pause_ms, then flight_on_pause_end */
@@ -104,6 +113,7 @@ struct flight {
     struct flight_params params;
     enum flight_state state;
     struct verdict verdict; /* from COMMITTING on */
+    bool claimed;           /* keyed, and the store has a running row of it */
     bool without_store;     /* keyed, but nothing was claimed, so nothing is made durable */
     bool unstored;          /* the verdict could not be made durable */
     unsigned attempts;      /* calls made so far */
@@ -114,7 +124,10 @@ struct flight {
     bool late;              /* the deadline passed while no call ran: none starts any more */
     bool registering;       /* see flight_register; a verdict waits for its end */
     bool counted_ahead;     /* ... which counts the next call, too */
-    int64_t pause_ms;       /* of the last FLIGHT_PAUSE */
+    bool next_waits;        /* ... and the call after that waits for it */
+    bool fallback_open;     /* set before on_call_end: the fallback would take the next call */
+    bool elsewhere;         /* of the last FLIGHT_PAUSE: the next call goes to the fallback */
+    int64_t pause_ms;       /* likewise */
 };
 
 void flight_init(struct flight *flight, const struct flight_params *params);
@@ -126,8 +139,11 @@ enum flight_order flight_resume(struct flight *flight, int64_t now_ms, bool may_
 enum flight_order flight_on_lookup(struct flight *flight, enum flight_key key);
 enum flight_order flight_on_claim(struct flight *flight, enum flight_key key);
 void flight_on_output(struct flight *flight);
-/* Admission refused it, before anything was claimed or called: in NEW or CLAIMING. */
-enum flight_order flight_refuse(struct flight *flight, enum http_error why, const char *detail);
+/* It may make its first call, or the next one. */
+enum flight_order flight_on_admitted(struct flight *flight);
+/* Admission refused it; retry_after_s 0: the error's own. */
+enum flight_order flight_refuse(struct flight *flight, enum http_error why, const char *detail,
+                                unsigned retry_after_s);
 /* The running call ended; `budget` is its upstream's.  `outcome` is only read. */
 enum flight_order flight_on_call_end(struct flight *flight,
                                      const struct attempt_outcome *outcome,
@@ -144,12 +160,16 @@ void flight_on_join(struct flight *flight, int64_t deadline_ms);
  */
 int64_t flight_deadline_ms(const struct flight *flight, int64_t now_ms);
 enum flight_order flight_on_deadline(struct flight *flight, int64_t now_ms);
+/* Whether nothing was sent for it and nothing is durable yet: it can be refused as if it had
+ * never been. */
+bool flight_has_not_begun(const struct flight *flight);
 /* Whether it can be registered: keyless, and a call was made. */
 bool flight_can_register(const struct flight *flight);
 /* A keyless flight is being given a key of its own, so that its outcome outlives its waiters;
  * returns how many calls that has to count.  Until flight_on_registered a verdict waits. */
 unsigned flight_register(struct flight *flight);
-/* OK: it is keyed from now on.  Else it goes on as it was. */
+/* OK: it is keyed from now on.  Else it goes on as it was.  FLIGHT_WAIT, or what follows now if
+ * the flight waited for this. */
 enum flight_order flight_on_registered(struct flight *flight, enum rc rc);
 /* Give it up now, for a reason of ours (draining is over, nobody may collect a keyless answer).
  * FLIGHT_ABORT: end the running call, then call flight_on_stopped. */

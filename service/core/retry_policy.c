@@ -1,5 +1,6 @@
 #include "core/retry_policy.h"
 
+#include "core/fallback.h"
 #include "core/http_date.h"
 #include "core/json.h"
 
@@ -213,10 +214,13 @@ struct retry_decision retry_decide(const struct retry_params *params,
         .retry_after_ms = attempt_retry_after_ms(outcome, situation->now_unix_s)};
     decision.pause_ms =
         pause_ms(params, situation->attempts, decision.retry_after_ms, situation->dice);
-    if (!may_pass(outcome, situation->malformed))
+    bool elsewhere = situation->elsewhere && fallback_is_for(outcome);
+    if (!elsewhere && !may_pass(outcome, situation->malformed))
         decision.verdict = RETRY_FINAL;
     else if (situation->attempts >= params->attempts_max)
         decision.verdict = RETRY_ATTEMPTS_USED;
+    else if (elsewhere && situation->now_ms < situation->deadline_ms)
+        decision.verdict = RETRY_ELSEWHERE;
     else if (decision.pause_ms >= situation->deadline_ms - situation->now_ms)
         decision.verdict = RETRY_NO_TIME;
     else if (!budget_spend(budget, situation->now_ms))

@@ -7,6 +7,10 @@
  * for, never past the deadline.  A budget per upstream keeps retries from multiplying the load
  * on a provider that is down.
  *
+ * Where a fallback would take the call, what fallback_is_for (fallback.h) names goes there at
+ * once: nothing was refused there that would have to be waited out, and it is no repetition for
+ * that upstream, so neither the pause nor this upstream's budget count, only attempts and time.
+ *
  * Pure: time and dice are arguments.  Thread: the loop (one owner per budget). */
 #ifndef CORE_RETRY_POLICY_H
 #define CORE_RETRY_POLICY_H
@@ -42,10 +46,12 @@ struct retry_situation {
     int64_t now_ms, deadline_ms; /* monotonic */
     int64_t now_unix_s;          /* wall clock, for a Retry-After that is a date */
     uint64_t dice;               /* 64 random bits */
+    bool elsewhere;              /* the fallback would take the next call now (fallback.h) */
 };
 
 enum retry_verdict {
     RETRY_LATER,         /* call again after pause_ms */
+    RETRY_ELSEWHERE,     /* call the fallback, at once */
     RETRY_FINAL,         /* the same call would end the same way */
     RETRY_ATTEMPTS_USED, /* it may pass, but not in this flight */
     RETRY_NO_TIME,       /* the pause would end after the deadline */

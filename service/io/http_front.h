@@ -21,7 +21,7 @@
  * problems and refusals of a client that sent `Expect: 100-continue` are answered at once and
  * close.
  *
- * Delivered means that the client had not closed its side when its reply was given, and that
+ * Delivered means that the client had not closed its side when its whole reply was given, and that
  * its machine acknowledged the last byte and sent no reset.  What is not yet acknowledged when
  * the reply was written is looked at again for as long as the reply's deadline lasts, so on_end
  * may come some milliseconds after the client has its answer.
@@ -98,7 +98,8 @@ struct http_front_params {
     int64_t keepalive_ms;       /* idle connections are closed after this */
     int64_t request_timeout_ms; /* first byte of a request to the end of its head; bodies get
                                    this plus body_bytes / request_bytes_per_s_min */
-    /* A reply has request_timeout_ms plus its bytes / reply_bytes_per_s_min. */
+    /* A reply has request_timeout_ms plus its bytes / reply_bytes_per_s_min, from when all of
+     * it was given. */
     uint64_t request_bytes_per_s_min, reply_bytes_per_s_min;
     /* A connection's idle keep-alive is never cut by request_timeout_ms. */
 };
@@ -107,8 +108,8 @@ struct http_front_params {
  * remedy, is appended to `problem`), E_INVALID (an address that cannot be read), E_NOMEM. */
 MUST_CHECK enum rc http_front_new(const struct http_front_params *params, struct buf *problem,
                                   struct http_front **ret);
-/* Every pending request should have been replied to (else: an empty 503); connections are
- * closed, on_end comes from inside this call only. */
+/* Every pending request should have been replied to (else: an empty 503, or the cut of a reply
+ * that began); connections are closed, on_end comes from inside this call only. */
 void http_front_free(struct http_front *front);
 OWNED_DEFINE(http_front)
 /* The addresses bound, with real ports where 0 was asked for, "127.0.0.1:43121" a line each. */
@@ -159,18 +160,21 @@ void http_request_reply(struct http_request *request, const struct http_reply *r
  * http_request_beat now and then, each one blank that keeps the connection alive; at the end
  * http_request_finish_reply.  The client sees one body of exactly that length: blanks, the
  * body, blanks.  on_left and on_end come as for a request that waits; on_end may come before
- * http_request_finish_reply, which then must not be called. */
+ * http_request_finish_reply, which then must not be called.  It does for HEAD, whose reply is
+ * whole with its head.  There is no deadline before http_request_finish_reply; blanks that the
+ * client does not read are a number, not memory. */
 
-/* head->body must be NULL; the first blank goes with the head.  Where nothing can be delivered
- * any more it is dropped, as a reply would be. */
+/* head->body must be NULL, body_bytes at least 1; the first blank goes with the head.  Where
+ * nothing can be delivered any more it is dropped, as a reply would be. */
 void http_request_begin_reply(struct http_request *request, const struct http_reply *head,
                               size_t body_bytes);
 /* One blank more; the last byte is kept for the body.  Cheap: those of one round go out
  * together. */
 void http_request_beat(struct http_request *request);
-/* The body, of which a reference is taken, and blanks up to the declared length.  NULL: there is
- * none, and the connection is cut, so that no client takes blanks for an answer.  E_LIMIT: the
- * body is longer than what is left of the length; then the connection is cut, too. */
+/* The body, of which a reference is taken, and blanks up to the declared length.  NULL or empty:
+ * there is none, and the connection is cut, so that no client takes blanks for an answer.
+ * E_LIMIT: the body is longer than what the blanks asked for left of the length; then the
+ * connection is cut, too.  OK also where it is dropped. */
 MUST_CHECK enum rc http_request_finish_reply(struct http_request *request, struct blob *body);
 
 #endif

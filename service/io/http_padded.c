@@ -42,9 +42,10 @@ static ssize_t read_reply(void *context, uint64_t at, char *out, size_t room)
 static void cut(struct http_request *request)
 {
     request->cut = true;
-    http_connection_abort(request->connection);
     if (request->suspended)
-        http_request_resume(request);
+        http_request_resume(request); /* read_reply then closes it */
+    else
+        http_connection_abort(request->connection);
 }
 
 void http_request_begin_reply(struct http_request *request, const struct http_reply *head,

@@ -173,10 +173,10 @@ void http_request_left(struct http_request *request, bool broken)
     if (broken) {
         request->broken = true;
         handler->on_left(handler->context, request, true);
-        /* Whoever libmicrohttpd then asks, handle() or the padded reply, closes it. */
-        http_connection_abort(request->connection);
         if (request->suspended)
-            http_request_resume(request);
+            http_request_resume(request); /* handle() or the padded reply then closes it */
+        else
+            http_connection_abort(request->connection);
     } else if (!request->left) {
         request->left = true;
         handler->on_left(handler->context, request, false);

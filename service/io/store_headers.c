@@ -19,7 +19,7 @@ struct span store_headers_write(const struct headers *headers, struct arena *are
     for (size_t i = 0; i < headers->count; i++) {
         const struct header *header = &headers->items[i];
         ASSERT(header->name.n <= UINT32_MAX && header->value.n <= UINT32_MAX);
-        n += 2 * LENGTH_BYTES + header->name.n + header->value.n;
+        n += (size_t)2 * LENGTH_BYTES + header->name.n + header->value.n;
     }
     char *bytes = arena_alloc(arena, n);
     if (!bytes)

@@ -66,8 +66,6 @@ static enum rc publish(struct store *store, struct flight_id flight,
                    store_job_publish(flight, publication, callback, context));
 }
 
-/* What was reported as committed is seen by the reader: each of its queries is a transaction of
- * its own, which begins with the last commit. */
 static enum rc result(struct store *store, const struct store_result_query *query,
                       store_result_cb *callback, void *context)
 {

@@ -5,13 +5,16 @@
  * when COMMIT has reached the disk (WAL, synchronous = FULL).  When a transaction fails over
  * one of its operations (full disk, value too large), they are run again one by one, each with
  * its own result.  A reader thread with a read-only connection answers lookups, so that the
- * loop never waits for the disk, and checks the SHA-256 of each body it hands out.
+ * loop never waits for the disk, and checks the SHA-256 of each body it hands out; whatever was
+ * reported as durable before a look-up was started is seen by it.
  *
  * Lives of rows.  DONE is absent from expires_ms on.  FAILED counts as RELEASED from expires_ms
  * on.  RELEASED keeps its fingerprint and its paid calls for released_ttl_ms after the last
  * flight's end, then is absent.  RUNNING never ends by time.  The row of a flight, with its
- * outcome, lives as long as it left its key at its end.  Rows past their end are deleted by the
- * writer when it is idle, a few at a time, and the file is made smaller in small steps.
+ * outcome and tokens, lives as long as it left its key at its end, or longer if its result URLs
+ * were to (keep_until_ms), whatever becomes of the key meanwhile.  An accepted request is there
+ * while its flight runs.  Rows past their end are deleted by the writer when it is idle, a few at
+ * a time, and the file is made smaller in small steps.
  *
  * Trouble.  With less than free_bytes_min left on the disk, looked at once a second, claims get
  * E_LIMIT; all that ends a flight goes on, and so do lookups.  A file over bytes_max, or a full
@@ -39,7 +42,7 @@ struct store_sqlite_params {
 };
 
 /* Open or make the file, bring its schema up to date, release what a crash has left running
- * (store->interrupted), start the threads.  The caller owns *ret: store_free.
+ * (store->interrupted) but for accepted requests (store->accepted), start the threads.  The caller owns *ret: store_free.
  * On failure *ret is untouched and `problem` names the file and what to do.  E_INVALID: refused
  * (in use by another process, on a network file system, not our database, damaged, of a newer
  * version).  E_IO: file,
@@ -49,7 +52,8 @@ MUST_CHECK enum rc store_sqlite_open(const struct store_sqlite_params *params,
                                      struct buf *problem, struct store **ret);
 
 /* Copies the store at `path`, which a service may have open, into the new file `file`, durable
- * and for its owner only.  What runs is released as interrupted when the copy is opened.
+ * and for its owner only.  What runs is released as interrupted when the copy is opened, accepted
+ * requests too: their bodies and headers are not in it.
  * Blocks; thread: any.  `problem` names the file: E_INVALID (there is no store, `file` exists or
  * cannot be made), E_LIMIT (full disk), E_IO.  E_NOMEM. */
 MUST_CHECK enum rc store_sqlite_backup(struct span path, struct span file, struct buf *problem);

@@ -50,20 +50,46 @@ static bool sync_file(char *path)
     return synced;
 }
 
-static enum rc copy(const char *from, char *to, struct buf *problem)
+static enum rc told(const struct sqlite_db *db, const char *from, const char *to,
+                    struct buf *problem)
+{
+    enum rc rc = sqlite_db_rc(db->code);
+    if (rc != OK && rc != E_NOMEM)
+        buf_printf(problem, "%s: cannot be copied to %s: %s", from, to, db->text);
+    return rc;
+}
+
+/* What was asked is at rest only while its flight runs, and nobody is to pay for it once more
+ * where the copy is opened. */
+static enum rc forget_requests(const char *from, const char *to, struct buf *problem)
+{
+    struct sqlite_db db;
+    sqlite_db_open(&db, to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, BUSY_TIMEOUT_MS);
+    if (sqlite_db_number(&db, QUERY_HAS_REQUESTS) > 0) /* older schemas have none */
+        sqlite_db_script(&db, schema_queries[QUERY_BACKUP_FORGETS_REQUESTS]);
+    enum rc rc = told(&db, from, to, problem);
+    sqlite_db_close(&db);
+    return rc;
+}
+
+static enum rc copy(const char *from, const char *to, struct buf *problem)
 {
     struct sqlite_db db;
     sqlite_db_open(&db, from, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, BUSY_TIMEOUT_MS);
     sqlite_db_query(&db, QUERY_BACKUP);
     sqlite_db_bind_text(&db, ":path", span_of(to));
     (void)sqlite_db_run(&db);
-    if (db.code == SQLITE_OK && !sync_file(to))
-        sqlite_db_fail(&db, SQLITE_IOERR_FSYNC);
-    enum rc rc = sqlite_db_rc(db.code);
-    if (rc != OK && rc != E_NOMEM)
-        buf_printf(problem, "%s: cannot be copied to %s: %s", from, to, db.text);
+    enum rc rc = told(&db, from, to, problem);
     sqlite_db_close(&db);
     return rc;
+}
+
+static enum rc sync_copy(const char *from, char *to, struct buf *problem)
+{
+    if (sync_file(to))
+        return OK;
+    buf_printf(problem, "%s: cannot be copied to %s: %s", from, to, strerror(errno));
+    return E_IO;
 }
 
 enum rc store_sqlite_backup(struct span path, struct span file, struct buf *problem)
@@ -78,6 +104,10 @@ enum rc store_sqlite_backup(struct span path, struct span file, struct buf *prob
         rc = make_file(to, problem);
     if (rc == OK) {
         rc = copy(from, to, problem);
+        if (rc == OK)
+            rc = forget_requests(from, to, problem);
+        if (rc == OK)
+            rc = sync_copy(from, to, problem);
         if (rc != OK)
             (void)unlink(to); /* half a backup is none */
     }

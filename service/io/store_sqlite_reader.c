@@ -13,6 +13,8 @@ static void probe(struct store_sqlite *sqlite)
     sqlite_db_forget(db);
 }
 
+/* Each query is a transaction of its own and begins with the last commit, so that whatever was
+ * reported is seen. */
 static void answer(struct store_sqlite *sqlite, struct store_job *job)
 {
     struct sqlite_db *db = &sqlite->reader.db;

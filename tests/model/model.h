@@ -10,9 +10,13 @@
 
 #include "app/engine.h"
 #include "base/list.h"
+#include "core/result_url.h"
 
 enum {
     MODEL_KEYS = 3,
+    MODEL_OWN_KEYS = 1024, /* of flights whose callers gave none */
+    MODEL_KNOWN = 512,     /* flights that clients know of */
+    MODEL_PATH_BYTES = 128,
     MODEL_VARIANTS = 2, /* requests with different fingerprints per key */
     MODEL_KEYLESS = -1,
     MODEL_TEXT_BYTES = 96,
@@ -66,7 +70,7 @@ struct life {
 };
 
 struct model_key {
-    char text[MODEL_TEXT_BYTES];
+    char text[MODEL_TEXT_BYTES]; /* of an own key: the marker of its request, or "a session" */
     struct digest digest;
     struct row row;
     struct life life;
@@ -74,6 +78,25 @@ struct model_key {
     uint64_t changes;                 /* of the row */
     int64_t deadline_ms;              /* the latest of all who asked for it */
     int64_t asked_ms[MODEL_VARIANTS]; /* when each was posted last, -1: never */
+    bool had_output;                  /* in any call of its flight */
+    /* A key of a flight's own.  Those of sessions, whose requests are equal, are known from
+     * their claim on; others from their post on, and their calls with them. */
+    bool is_own, is_sessions, has_digest;
+    bool handed_out; /* a client has the URL of its flight */
+    struct digest fingerprint;
+    unsigned scope;
+    unsigned paid_before; /* calls that its claim counted */
+    int64_t attended_ms;  /* when somebody waited last */
+};
+
+/* What a client was told of a flight. */
+struct known {
+    char flight[FLIGHT_ID_TEXT_BYTES];
+    char token[RESULT_TOKEN_TEXT_BYTES]; /* "": none */
+    char marker[MODEL_TEXT_BYTES];
+    unsigned scope, session;
+    bool counted;
+    struct model_key *key; /* NULL: a session's */
 };
 
 /* ---- the process and its surroundings */
@@ -110,30 +133,44 @@ struct world {
 
     /* Surroundings. */
     struct model_key keys[MODEL_KEYS];
+    struct model_key *own_keys[MODEL_OWN_KEYS];
+    size_t own_key_count;
     struct model_flight *flights; /* see model_flights.c */
-    struct list requests;         /* open: on_end did not come yet */
+    struct known known[MODEL_KNOWN];
+    size_t known_count;
+    struct list clients;       /* who comes back in a moment */
+    struct blob *unknown_body; /* what who may not see a result is told */
+    bool is_open;              /* the front takes requests */
+    unsigned taken_up;         /* accepted requests at the start of this process */
+    unsigned troubles;         /* of the store, so far */
+    uint64_t jumps;            /* of the wall clock */
+    struct list requests;      /* open: on_end did not come yet */
     unsigned open_requests;
     unsigned serial;
     int last_status;   /* of the last reply */
     bool last_starved; /* it spoke of memory */
     int memory_key;    /* its answers must not be at rest; MODEL_KEYLESS: none */
     bool store_full;
-    int64_t store_delay_ms;       /* the longest of a commit, and of the way back */
-    unsigned fault_percent;       /* of store operations that fail by chance */
-    unsigned provider_trouble;    /* percent of calls that go wrong */
-    bool calm;                    /* no faults any more, everything is quick */
-    bool starved;                 /* memory ran out: what it is for may be missing */
-    const char *fate;             /* of calls, by name; NULL: the dice's */
-    int64_t call_ms;              /* how long calls take; -1: the dice's */
-    int sdk_retry_count;          /* who posts without a key is an SDK; -1: the dice's */
-    bool engine_runs;             /* whose code runs now, see world_set_engine */
-    void (*on_engine)(bool runs); /* told whenever that changes; NULL: nobody is */
+    int64_t store_delay_ms;              /* the longest of a commit, and of the way back */
+    unsigned fault_percent;              /* of store operations that fail by chance */
+    unsigned provider_trouble;           /* percent of calls that go wrong */
+    bool calm;                           /* no faults any more, everything is quick */
+    bool starved;                        /* memory ran out: what it is for may be missing */
+    const char *fate;                    /* of calls, by name; NULL: the dice's */
+    int64_t call_ms;                     /* how long calls take; -1: the dice's */
+    bool prefer_async;                   /* every post says so */
+    int sdk_retry_count;                 /* who posts without a key is an SDK; -1: the dice's */
+    bool engine_runs;                    /* whose code runs now, see world_set_engine */
+    void (*on_engine)(bool runs);        /* told whenever that changes; NULL: nobody is */
+    void (*on_end)(struct world *world); /* the process is about to end; likewise */
     struct told *told;
     size_t told_count;
     struct model_call *calls;
     int64_t attended_ms[MODEL_SCOPES][MODEL_SESSIONS]; /* when somebody waited last */
     struct {
         uint64_t replies, replays, joins, unstored, adopted, mismatches, crashes, calls, stuck;
+        uint64_t accepted, redirects, conflicts, heartbeats, results, denied, cancelled,
+            resumed, registered;
     } seen;
 };
 
@@ -149,15 +186,36 @@ int64_t world_unix_ms(const struct world *world);
 /* Start a timer of the surroundings. */
 void world_start_timer(struct world *world, struct timer *timer, int64_t delay_ms);
 
-/* ---- model_front.c: the loop, the clocks and the clients */
+/* ---- model_front.c: the loop, the clocks and the connections */
 
 struct event_loop *model_loop_new(struct world *world);
 void model_loop_free(struct world *world);
 
+enum model_method { MODEL_POST, MODEL_GET, MODEL_DELETE };
+/* The credential that a GET or DELETE shows. */
+enum model_shows { SHOWS_OWN, SHOWS_OTHER, SHOWS_NONE };
+/* What happens when its flight takes long. */
+enum model_plan { PLAN_WAIT, PLAN_CONFLICT, PLAN_REDIRECT, PLAN_HEARTBEAT, PLAN_ACCEPT };
+
 struct http_request {
     struct list link;
     struct world *world;
-    int key; /* MODEL_KEYLESS: none */
+    enum model_method method;
+    int key;                    /* MODEL_KEYLESS: none, or not a POST */
+    struct model_key *asks_for; /* the key of its flight; NULL: a session's */
+    struct known target;        /* not POST: which flight */
+    enum model_shows shows;     /* likewise */
+    bool by_token;              /* GET */
+    unsigned hop;               /* GET: in a chain of redirects; else 0 */
+    bool prefers_async;
+    int prefers_wait_s; /* -1: it does not say */
+    enum model_plan plan;
+    int64_t hold_ms; /* of the plan */
+    unsigned tries;  /* POST: those before it, of the same client */
+    bool comes_back; /* when told to, and follows redirects */
+    bool began, cut; /* a reply with heartbeats */
+    char begun_flight[FLIGHT_ID_TEXT_BYTES];
+    uint64_t jumps_at_start;
     unsigned variant, serial;
     unsigned scope;
     bool counted;                  /* it says how often it was tried before: an SDK sent it */
@@ -166,7 +224,9 @@ struct http_request {
     struct digest fingerprint;
     char marker[MODEL_TEXT_BYTES]; /* in the body: names key and variant, or the request */
     char body_text[2 * MODEL_TEXT_BYTES], key_text[MODEL_TEXT_BYTES],
-        deadline_text[MODEL_TEXT_BYTES], retry_text[MODEL_TEXT_BYTES];
+        deadline_text[MODEL_TEXT_BYTES], retry_text[MODEL_TEXT_BYTES],
+        prefer_text[MODEL_TEXT_BYTES], path_text[MODEL_PATH_BYTES],
+        query_text[MODEL_TEXT_BYTES], agent_text[MODEL_TEXT_BYTES];
     struct header headers[MODEL_HEADERS];
     struct http_head head;
     struct arena arena;
@@ -178,14 +238,34 @@ struct http_request {
     int status;
 };
 
-/* A client posts; key MODEL_KEYLESS: without a key. */
-void model_post(struct world *world, int key, unsigned variant);
-/* A client closes its side, or its connection breaks. */
-void model_leave(struct world *world, struct http_request *request, bool broken);
+/* It is open, and knows its host; then it is sent. */
+struct http_request *model_request_new(struct world *world, enum model_method method);
+void model_add_header(struct http_request *request, const char *name, const char *value);
+void model_request_send(struct http_request *request);
 /* The n-th open request. */
 struct http_request *model_request(struct world *world, unsigned n);
 /* The front is freed: on_end for all. */
 void model_requests_end(struct world *world);
+
+/* ---- model_clients.c: what clients do */
+
+/* A client posts; key MODEL_KEYLESS: without a key. */
+void model_post(struct world *world, int key, unsigned variant);
+/* A client asks for a result, or for its end. */
+struct model_question {
+    const struct known *target;
+    enum model_method method;
+    enum model_shows shows;
+    bool by_token;
+    unsigned hop;
+    int wait_s;
+};
+void model_ask(struct world *world, const struct model_question *question);
+/* A client closes its side, or its connection breaks. */
+void model_leave(struct world *world, struct http_request *request, bool broken);
+/* As SDKs and curl -L do. */
+void model_react(struct http_request *request, const struct http_reply *reply);
+void model_clients_forget(struct world *world);
 
 /* ---- model_store.c */
 
@@ -225,6 +305,17 @@ void model_flight_get(struct world *world, const struct store_result_query *quer
 enum rc model_flight_accepted(struct world *world, const struct flight_id *after,
                               struct accepted_record *ret);
 void model_flights_forget(struct world *world);
+/* NULL: none.  *ret_forget_ms 0: it runs. */
+const struct flight_record *model_flight_row(const struct world *world, const char *flight_text,
+                                             int64_t *ret_forget_ms);
+/* Whether the store has this token, for this flight. */
+bool model_flight_opens(struct world *world, const char *flight_text, const char *token);
+bool model_flight_was_accepted(const struct world *world, const char *flight_text);
+/* Rows that run, and accepted requests. */
+unsigned model_flights_running(const struct world *world);
+unsigned model_flights_accepted(const struct world *world);
+/* A flight of a session of this scope runs in the store. */
+bool model_flights_session(struct world *world, unsigned scope);
 
 /* ---- model_rows.c: what operations of the store do, with its results */
 
@@ -242,6 +333,19 @@ enum rc row_release(struct world *world, struct model_key *key,
 enum row_fate { ROW_UNTOUCHED, ROW_INTERRUPTED, ROW_ACCEPTED };
 enum row_fate row_recover(struct world *world, struct model_key *key, int64_t now_ms);
 
+/* ---- model_keys.c */
+
+/* The digest of a caller's scope. */
+struct digest model_scope(const struct world *world, unsigned scope);
+/* A keyless post: what the key of its flight would be. */
+struct model_key *model_own_key_new(struct world *world, const char *marker);
+/* NULL: there is none. */
+struct model_key *model_key_named(struct world *world, const char *marker);
+struct model_key *model_key_of(struct world *world, const struct digest *digest);
+/* Likewise, a key of a flight's own that is not known yet included. */
+struct model_key *model_key_claimed(struct world *world, const struct store_claim *claim);
+void model_own_keys_forget(struct world *world);
+
 /* ---- model_upstream.c */
 
 struct upstream *model_upstream_new(struct world *world);
@@ -257,6 +361,8 @@ void oracle_call_starts(struct world *world, struct model_key *key);
 void oracle_call_ends(struct world *world, struct model_key *key, bool was_free);
 /* A claim was committed; fresh: a new life of its key. */
 void oracle_claimed(struct world *world, struct model_key *key, bool fresh);
+/* The same for a key of a flight's own; `registered`: while the flight calls. */
+void oracle_registered(struct world *world, struct model_key *key, bool registered);
 /* A commit of this flight failed. */
 void oracle_store_failed(struct world *world, struct model_key *key, struct flight_id flight);
 /* Nor did it take this answer, which then is in memory. */
@@ -265,13 +371,41 @@ void oracle_not_stored(struct world *world, struct model_key *key, int status,
 /* The process is gone, and its memory. */
 void oracle_not_in_memory(struct model_key *key);
 void oracle_reply(struct http_request *request, const struct http_reply *reply);
+/* All waiters of a flight, and all replays and results, get the same (I3). */
+void oracle_told(struct world *world, const struct http_reply *reply, struct span flight);
+bool oracle_was_told(struct world *world, const char *flight);
+/* An accepted flight is driven again: if it had ended, the store did not learn it. */
+void oracle_driven_again(struct world *world, const struct model_key *key);
+/* From now on nothing but that is told of this flight. */
+void oracle_told_cancelled(struct world *world, const char *flight);
+bool oracle_body_has(const struct http_reply *reply, const char *word);
+/* It tells a waiter to come back, as its flight goes on. */
+bool oracle_is_sent_away(const struct world *world, const struct http_reply *reply);
+
+/* ---- model_edges.c: result URLs and what ends a hold */
+
+/* 202 or 303. */
+void edges_url(struct http_request *request, const struct http_reply *reply);
+/* A client learns of a flight; token "": by its id only. */
+const struct known *edges_known(struct http_request *request, struct span flight,
+                                const char *token);
+/* A GET or DELETE is replied to. */
+void edges_result(struct http_request *request, const struct http_reply *reply);
+void edges_begin(struct http_request *request, const struct http_reply *head,
+                 size_t body_bytes);
+void edges_finish(struct http_request *request, struct blob *body);
+/* It waits, until now. */
+void edges_attends(const struct http_request *request);
+/* Nobody is held longer than it should be, and nothing runs for nobody. */
+void edges_check(struct world *world);
 
 /* Without keys (model_keyless.c): what a session's request looks like, and who gets what. */
 void keyless_name(const struct http_request *request, char marker[MODEL_TEXT_BYTES]);
 void keyless_call_starts(struct world *world, unsigned serial, unsigned scope);
 void keyless_reply(struct http_request *request, const struct http_reply *reply);
+/* This answer goes to this request. */
+void keyless_answered(struct http_request *request, struct blob *body);
 void keyless_end(const struct http_request *request, bool delivered);
-/* It waits, until now. */
 void keyless_attends(const struct http_request *request);
 void keyless_check(struct world *world);
 

@@ -18,7 +18,8 @@ struct model_flight {
     int64_t forget_ms;  /* 0: running */
     struct digest tokens[TOKENS_MAX];
     size_t token_count;
-    struct model_publication *accepted; /* NULL: nothing was */
+    struct model_publication *accepted; /* NULL: nothing was, or it ended */
+    bool was_accepted;
 };
 
 /* ---- publications */
@@ -66,7 +67,7 @@ void model_publication_free(struct model_publication *publication)
 
 /* ---- rows */
 
-static struct model_flight *find(struct world *world, struct flight_id flight)
+static struct model_flight *find(const struct world *world, struct flight_id flight)
 {
     struct model_flight *row = world->flights;
     while (row && memcmp(&row->record.flight, &flight, sizeof flight) != 0)
@@ -129,6 +130,7 @@ enum rc model_flight_publish(struct world *world, struct flight_id flight,
     }
     if (new->has_request && !row->accepted)
         row->accepted = take(*publication);
+    row->was_accepted |= row->accepted != NULL;
     return OK;
 }
 
@@ -184,6 +186,70 @@ enum rc model_flight_accepted(struct world *world, const struct flight_id *after
                                     .started_ms = next->record.started_ms,
                                     .request = next->accepted->request};
     return OK;
+}
+
+/* ---- for the oracle */
+
+static const struct model_flight *find_text(const struct world *world, const char *flight_text)
+{
+    struct flight_id flight;
+    bool is_id = span_hex_to_bytes(span_of(flight_text), flight.bytes, sizeof flight.bytes);
+    return is_id ? find(world, flight) : NULL;
+}
+
+bool model_flight_was_accepted(const struct world *world, const char *flight_text)
+{
+    const struct model_flight *row = find_text(world, flight_text);
+    return row && row->was_accepted;
+}
+
+const struct flight_record *model_flight_row(const struct world *world, const char *flight_text,
+                                             int64_t *ret_forget_ms)
+{
+    const struct model_flight *row = find_text(world, flight_text);
+    if (row)
+        *ret_forget_ms = row->forget_ms;
+    return row ? &row->record : NULL;
+}
+
+bool model_flight_opens(struct world *world, const char *flight_text, const char *token)
+{
+    struct result_token text = {.text = ""};
+    struct digest digest;
+    char owner_text[FLIGHT_ID_TEXT_BYTES];
+    memcpy(text.text, token, sizeof text.text);
+    enum rc rc = result_token_digest(&text, &digest);
+    CHECK(world, rc == OK);
+    const struct model_flight *row = owner_of(world, &digest);
+    if (row)
+        flight_id_text(row->record.flight, owner_text);
+    return row && strcmp(owner_text, flight_text) == 0;
+}
+
+unsigned model_flights_running(const struct world *world)
+{
+    unsigned count = 0;
+    for (const struct model_flight *row = world->flights; row; row = row->next)
+        count += runs(row);
+    return count;
+}
+
+unsigned model_flights_accepted(const struct world *world)
+{
+    unsigned count = 0;
+    for (const struct model_flight *row = world->flights; row; row = row->next)
+        count += row->accepted != NULL;
+    return count;
+}
+
+bool model_flights_session(struct world *world, unsigned scope)
+{
+    struct digest digest = model_scope(world, scope);
+    for (const struct model_flight *row = world->flights; row; row = row->next)
+        if (runs(row) && digest_eq(&row->record.scope, &digest) &&
+            model_key_of(world, &row->record.key)->is_sessions)
+            return true;
+    return false;
 }
 
 void model_flights_forget(struct world *world)

@@ -25,17 +25,15 @@ void keyless_call_starts(struct world *world, unsigned serial, unsigned scope)
 }
 
 /* The provider's answer names its call. */
-static unsigned call_of(struct world *world, const struct http_reply *reply)
+static unsigned call_of(struct world *world, struct blob *answer)
 {
     static const char word[] = "call-";
-    struct span body = blob_span(reply->body);
+    struct span body = blob_span(answer);
     const char *at = memmem(body.p, body.n, word, sizeof word - 1);
     CHECK(world, at);
     return (unsigned)strtoul(at + sizeof word - 1, NULL, 10);
 }
 
-/* Parallel requests that are equal are not merged, scopes do not meet, and what was delivered
- * is not given out again. */
 void keyless_reply(struct http_request *request, const struct http_reply *reply)
 {
     struct world *world = request->world;
@@ -45,12 +43,20 @@ void keyless_reply(struct http_request *request, const struct http_reply *reply)
     CHECK(world, !adopted || request->retry_count > 0);
     CHECK(world, !adopted || world->config->routes[API_CHAT].adopt == ADOPT_SDK);
     world->seen.adopted += adopted;
-    keyless_attends(request);
-    if (reply->status != 200)
-        return;
-    request->answered_by = call_of(world, reply);
+    if (reply->status == 200)
+        keyless_answered(request, reply->body);
+}
+
+/* Parallel requests that are equal are not merged, scopes do not meet, and what was delivered
+ * is not given out again, but to who asks for that very flight. */
+void keyless_answered(struct http_request *request, struct blob *body)
+{
+    struct world *world = request->world;
+    request->answered_by = call_of(world, body);
     struct model_call *call = &world->calls[request->answered_by];
     CHECK(world, call->scope == request->scope);
+    if (request->method != MODEL_POST)
+        return;
     CHECK(world, call->delivered_ms < 0 || call->delivered_ms >= request->start_ms);
     if (request->retry_count > 0)
         return;
@@ -75,12 +81,6 @@ void keyless_attends(const struct http_request *request)
 void keyless_check(struct world *world)
 {
     const struct config *config = world->config;
-    const struct list *end = &world->requests;
-    for (struct list *link = end->next; link != end; link = link->next) {
-        const struct http_request *request = CONTAINER_OF(link, struct http_request, link);
-        if (!request->replied && !request->left)
-            keyless_attends(request);
-    }
     if (config->routes[API_CHAT].on_disconnect == ON_DISCONNECT_CONTINUE)
         return;
     int64_t grace_ms = config->idempotency.orphan_grace_ms + ATTENDANCE_SLACK_MS;
@@ -91,6 +91,7 @@ void keyless_check(struct world *world)
         for (unsigned scope = 0; scope < MODEL_SCOPES; scope++)
             CHECK(world,
                   world->now_ms - world->attended_ms[scope][request.session] <= grace_ms ||
-                      !model_upstream_runs(world, marker, scope));
+                      !model_upstream_runs(world, marker, scope) ||
+                      model_flights_session(world, scope));
     }
 }

@@ -17,6 +17,7 @@ struct told {
     char flight[FLIGHT_ID_TEXT_BYTES];
     int status;
     struct blob *body;
+    bool cancelled;
 };
 
 static void life_end(struct life *life)
@@ -31,7 +32,9 @@ void oracle_forget(struct world *world)
         blob_free(world->told[i].body);
     free(world->told);
     free(world->calls);
+    blob_free(world->unknown_body);
     model_flights_forget(world);
+    model_own_keys_forget(world);
     for (size_t i = 0; i < MODEL_KEYS; i++) {
         life_end(&world->keys[i].life);
         blob_free(world->keys[i].row.body);
@@ -45,15 +48,25 @@ static bool same_body(const struct blob *a, const struct blob *b)
 
 /* ---- upstream and store */
 
-/* I1, I2: one call at a time, counted before it starts, never too many, and none that nobody
- * waits for any more. */
+/* I2: a call is counted before it starts, and there are never too many.  What a flight without
+ * a row has called is counted when it gets one. */
+static void check_count(struct world *world, const struct model_key *key)
+{
+    unsigned calls_max = world->config->idempotency.paid_calls_max;
+    if (key->is_own && !key->row.exists)
+        return;
+    CHECK(world, key->row.exists && key->row.state == KEY_RUNNING);
+    CHECK(world, key->row.paid_calls >= key->life.maybe_billed);
+    CHECK(world, key->life.maybe_billed <=
+                     (calls_max > key->paid_before ? calls_max : key->paid_before));
+}
+
+/* I1: one call at a time, and none that nobody waits for any more. */
 void oracle_call_starts(struct world *world, struct model_key *key)
 {
     key->life.maybe_billed++;
     CHECK(world, key->running_calls == 1);
-    CHECK(world, key->row.exists && key->row.state == KEY_RUNNING);
-    CHECK(world, key->row.paid_calls >= key->life.maybe_billed);
-    CHECK(world, key->life.maybe_billed <= world->config->idempotency.paid_calls_max);
+    check_count(world, key);
     CHECK(world, world->now_ms <= key->deadline_ms);
     CHECK(world, world->starved || !key->life.unstored ||
                      world->now_ms >= key->life.unstored_until_ms);
@@ -70,7 +83,16 @@ void oracle_claimed(struct world *world, struct model_key *key, bool fresh)
     CHECK(world, key->running_calls == 0);
     if (fresh)
         life_end(&key->life);
+    key->life.store_failed = key->had_output = false;
+}
+
+void oracle_registered(struct world *world, struct model_key *key, bool registered)
+{
     key->life.store_failed = false;
+    key->paid_before = registered ? key->row.paid_calls : 0;
+    CHECK(world, registered || key->running_calls == 0);
+    CHECK(world, key->row.paid_calls >= key->life.maybe_billed);
+    world->seen.registered += registered;
 }
 
 void oracle_store_failed(struct world *world, struct model_key *key, struct flight_id flight)
@@ -108,38 +130,94 @@ static struct span header_of(const struct http_reply *reply, const char *name)
     return header_get(&reply->headers, name);
 }
 
-static bool body_has(const struct http_reply *reply, const char *word)
+bool oracle_body_has(const struct http_reply *reply, const char *word)
 {
     struct span body = blob_span(reply->body);
     return body.p && memmem(body.p, body.n, word, strlen(word)) != NULL;
 }
 
-/* All waiters of a flight, and all replays of its answer, get the same (I3). */
-static void check_flight(struct world *world, const struct http_reply *reply,
-                         struct span flight)
+static struct told *told_of(struct world *world, struct span flight)
 {
-    for (size_t i = 0; i < world->told_count; i++) {
-        const struct told *told = &world->told[i];
-        if (!span_is(flight, told->flight))
-            continue;
-        CHECK(world, told->status == reply->status);
-        CHECK(world, same_body(told->body, reply->body));
-        return;
-    }
+    for (size_t i = 0; i < world->told_count; i++)
+        if (span_is(flight, world->told[i].flight))
+            return &world->told[i];
+    return NULL;
+}
+
+static struct told *told_new(struct world *world, struct span flight)
+{
     CHECK(world, world->told_count < TOLD_MAX && flight.n < FLIGHT_ID_TEXT_BYTES);
     if (!world->told)
         world->told = calloc(TOLD_MAX, sizeof *world->told);
     CHECK(world, world->told);
     struct told *told = &world->told[world->told_count++];
-    *told = (struct told){.status = reply->status, .body = blob_ref(reply->body)};
+    *told = (struct told){.status = 0};
     memcpy(told->flight, flight.p, flight.n);
+    return told;
 }
 
-/* A waiter that was sent away while its flight goes on. */
-static bool is_sent_away(const struct http_reply *reply)
+void oracle_told(struct world *world, const struct http_reply *reply, struct span flight)
 {
+    struct told *told = told_of(world, flight);
+    if (!told) {
+        told = told_new(world, flight);
+        told->status = reply->status;
+    }
+    if (!told->body)
+        told->body = blob_ref(reply->body);
+    CHECK(world, told->status == reply->status);
+    CHECK(world, same_body(told->body, reply->body));
+    CHECK(world, !told->cancelled || oracle_body_has(reply, "cancelled"));
+}
+
+bool oracle_was_told(struct world *world, const char *flight)
+{
+    return told_of(world, span_of(flight)) != NULL;
+}
+
+void oracle_driven_again(struct world *world, const struct model_key *key)
+{
+    char flight[FLIGHT_ID_TEXT_BYTES];
+    const struct life *life = &key->life;
+    flight_id_text(key->row.flight, flight);
+    struct told *told = told_of(world, span_of(flight));
+    if (!told)
+        return;
+    CHECK(world, life->store_failed && !told->cancelled);
+    CHECK(world, memcmp(&life->failed_flight, &key->row.flight, sizeof key->row.flight) == 0);
+    blob_free(told->body);
+    *told = world->told[--world->told_count];
+}
+
+void oracle_told_cancelled(struct world *world, const char *flight)
+{
+    struct told *told = told_of(world, span_of(flight));
+    if (!told) {
+        told = told_new(world, span_of(flight));
+        told->status = 409;
+    }
+    told->cancelled = true;
+    CHECK(world, told->status == 409);
+}
+
+bool oracle_is_sent_away(const struct world *world, const struct http_reply *reply)
+{
+    char flight[FLIGHT_ID_TEXT_BYTES] = "";
     bool retry = span_is(header_of(reply, "x-should-retry"), "true");
-    return retry && (reply->status == 504 || reply->status == 409);
+    struct span id = header_of(reply, "unstream-request-id");
+    if (!retry)
+        return false;
+    if (reply->status == 504 || reply->status == 409 ||
+        oracle_body_has(reply, "generation_in_progress") ||
+        oracle_body_has(reply, "no flight slot became free in time"))
+        return true;
+    if (!oracle_body_has(reply, "draining") || id.n >= sizeof flight)
+        return false;
+    /* An accepted one goes on in the next process. */
+    int64_t forget_ms;
+    memcpy(flight, id.p, id.n);
+    const struct flight_record *row = model_flight_row(world, flight, &forget_ms);
+    return row && row->state == FLIGHT_ROW_RUNNING;
 }
 
 static bool is_of(const struct http_reply *reply, struct flight_id id)
@@ -159,6 +237,8 @@ static void check_executed(struct world *world, struct model_key *key,
         return;
     }
     CHECK(world, row->exists && is_of(reply, row->flight));
+    if (oracle_is_sent_away(world, reply))
+        return;
     CHECK(world, row->state != KEY_RUNNING);
     bool in_memory = key - world->keys == world->memory_key && row->state == KEY_RELEASED;
     CHECK(world, reply->status != 200 || row->state == KEY_DONE || in_memory);
@@ -227,7 +307,7 @@ static void check_refusal(struct http_request *request, const struct http_reply 
     CHECK(world, reply->status >= 400);
     if (reply->status == 422)
         CHECK(world, has_rival(request));
-    if (body_has(reply, "paid_calls_exhausted"))
+    if (oracle_body_has(reply, "paid_calls_exhausted"))
         CHECK(world, key->life.maybe_billed + key->life.excuses >=
                          world->config->idempotency.paid_calls_max);
 }
@@ -236,7 +316,8 @@ static void check_refusal(struct http_request *request, const struct http_reply 
 static void check_mismatch(struct http_request *request, const struct http_reply *reply)
 {
     struct world *world = request->world;
-    CHECK(world, reply->status == 422 || reply->status == 503 || is_sent_away(reply));
+    CHECK(world,
+          reply->status == 422 || reply->status == 503 || oracle_is_sent_away(world, reply));
     CHECK(world, !header_of(reply, "idempotency-status").p);
     world->seen.mismatches += reply->status == 422;
 }
@@ -269,7 +350,28 @@ static void check_keyed(struct http_request *request, const struct http_reply *r
 /* Nothing more is said then, and there may be no memory to say that. */
 static bool says_out_of_memory(const struct http_reply *reply)
 {
-    return reply->status == 503 && (!reply->body || body_has(reply, "out of memory"));
+    return reply->status == 503 && (!reply->body || oracle_body_has(reply, "out of memory"));
+}
+
+static void check_post(struct http_request *request, const struct http_reply *reply)
+{
+    struct world *world = request->world;
+    struct span flight = header_of(reply, "unstream-request-id");
+    if (reply->status == 202 || reply->status == 303) {
+        edges_url(request, reply);
+        return;
+    }
+    CHECK(world, reply->status != 200 || oracle_body_has(reply, request->marker));
+    if (oracle_is_sent_away(world, reply)) {
+        world->seen.conflicts += oracle_body_has(reply, "generation_in_progress");
+        (void)edges_known(request, flight, "");
+    } else {
+        oracle_told(world, reply, flight);
+    }
+    if (request->key == MODEL_KEYLESS)
+        keyless_reply(request, reply);
+    else
+        check_keyed(request, reply);
 }
 
 void oracle_reply(struct http_request *request, const struct http_reply *reply)
@@ -282,19 +384,21 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply)
                 SPAN_ARG(blob_span(reply->body)));
     world->seen.replies++;
     world->last_status = reply->status;
+    edges_attends(request);
     CHECK(world, world->now_ms <= request->deadline_ms + VERDICT_GRACE_MS);
-    CHECK(world, flight.n > 0);
     world->last_starved = says_out_of_memory(reply);
-    if (world->last_starved && world->starved)
+    if (world->last_starved && world->starved) {
+        if (request->asks_for) /* a URL was to be told, perhaps: its flight may go on */
+            request->asks_for->attended_ms = INT64_MAX;
         return;
-    CHECK(world, blob_span(reply->body).n > 0 && header_of(reply, "content-type").n > 0);
-    CHECK(world, reply->status != 200 || body_has(reply, request->marker));
-    if (!is_sent_away(reply))
-        check_flight(world, reply, flight);
-    if (request->key == MODEL_KEYLESS)
-        keyless_reply(request, reply);
+    }
+    CHECK(world, flight.n > 0);
+    CHECK(world, reply->status == 204 ||
+                     (blob_span(reply->body).n > 0 && header_of(reply, "content-type").n > 0));
+    if (request->method == MODEL_POST)
+        check_post(request, reply);
     else
-        check_keyed(request, reply);
+        edges_result(request, reply);
 }
 
 /* ---- at any time */
@@ -326,7 +430,8 @@ void oracle_check(struct world *world)
         if (request->key != MODEL_KEYLESS && !request->left)
             CHECK(world, ++waiters[request->key] <= config->idempotency.waiters_max);
     }
+    edges_check(world);
     keyless_check(world);
-    CHECK(world, calls <= config->limits.flights_max);
-    CHECK(world, calls <= config->upstreams[0].flights_max);
+    CHECK(world, calls <= config->limits.flights_max + world->taken_up);
+    CHECK(world, calls <= config->upstreams[0].flights_max + world->taken_up);
 }

@@ -73,7 +73,10 @@ enum claim_result row_claim(struct world *world, struct model_key *key,
                         .paid_calls = fresh ? calls : row->paid_calls + calls,
                         .created_ms = fresh ? claim->now_ms : row->created_ms};
     key->changes++;
-    oracle_claimed(world, key, fresh);
+    if (key->is_own)
+        oracle_registered(world, key, claim->paid_calls > 0);
+    else
+        oracle_claimed(world, key, fresh);
     model_flight_start(world, claim, publication);
     return CLAIM_OK;
 }

@@ -117,6 +117,7 @@ static void fail(struct model_store *store, struct operation *operation, enum rc
 {
     struct world *world = store->world;
     operation->rc = rc == E_LIMIT && operation->kind == COUNT ? E_IO : rc;
+    world->troubles++;
     world_trace(world, "%s of %s fails: %s", kind_names[operation->kind], name_of(operation),
                 rc_text(operation->rc));
     if (operation->key && !only_reads(operation->kind) && !world->dead)
@@ -161,15 +162,6 @@ static void commit_one(struct model_store *store)
         perform(store->world, operation);
 }
 
-static struct model_key *find_key(struct world *world, const struct digest *digest)
-{
-    size_t i = 0;
-    while (i < MODEL_KEYS && !digest_eq(&world->keys[i].digest, digest))
-        i++;
-    CHECK(world, i < MODEL_KEYS);
-    return &world->keys[i];
-}
-
 static void find_accepted(struct world *world, struct operation *operation,
                           struct accepted_record *ret)
 {
@@ -177,8 +169,14 @@ static void find_accepted(struct world *world, struct operation *operation,
         return;
     operation->rc =
         model_flight_accepted(world, operation->goes_on ? &operation->flight : NULL, ret);
-    if (operation->rc == OK)
-        ret->paid_calls = find_key(world, &ret->key)->row.paid_calls;
+    if (operation->rc != OK)
+        return;
+    struct model_key *key = model_key_of(world, &ret->key);
+    int64_t left_ms = ret->request.deadline_ms - world_unix_ms(world);
+    if (key->deadline_ms < world->now_ms + left_ms)
+        key->deadline_ms = world->now_ms + left_ms; /* the wall clock has jumped */
+    ret->paid_calls = key->row.paid_calls;
+    world->seen.resumed++;
 }
 
 static void operation_free(struct operation *operation)
@@ -262,10 +260,11 @@ static struct operation *operation_new(struct store *base, enum kind kind,
 {
     struct model_store *store = store_of(base);
     struct world *world = store->world;
-    struct model_key *model_key = key ? find_key(world, key) : NULL;
+    struct model_key *model_key = key ? model_key_of(world, key) : NULL;
     if (!world->calm && !world->dead && dice_chance(&world->dice, 1)) {
         world_trace(world, "%s of %s: no memory", kind_names[kind],
                     model_key ? model_key->text : "a flight");
+        world->troubles++;
         if (model_key && !only_reads(kind))
             oracle_store_failed(world, model_key, flight);
         return NULL;
@@ -311,7 +310,8 @@ static enum rc start_claim(struct store *store, const struct store_claim *claim,
                            store_claim_cb *callback, void *context)
 {
     struct world *world = store_of(store)->world;
-    CHECK(world, !world->draining);
+    CHECK(world, !world->draining || claim->paid_calls > 0); /* else something new begins */
+    (void)model_key_claimed(world, claim);
     struct operation *operation =
         operation_new(store, CLAIM, &claim->key, claim->flight, context);
     if (!operation)
@@ -344,8 +344,8 @@ static enum rc start_complete(struct store *store, const struct store_completion
         operation_new(store, COMPLETE, &completion->key, completion->flight, context);
     if (!operation) {
         struct world *world = store_of(store)->world;
-        oracle_not_stored(world, find_key(world, &completion->key), completion->answer.status,
-                          completion->answer.body);
+        oracle_not_stored(world, model_key_of(world, &completion->key),
+                          completion->answer.status, completion->answer.body);
         return E_NOMEM;
     }
     operation->completion = *completion;
@@ -429,6 +429,18 @@ static const struct store_ops model_store_ops = {
 
 /* ---- open and close */
 
+static void recover(struct model_store *store, struct model_key *key, int64_t now_ms)
+{
+    oracle_not_in_memory(key);
+    enum row_fate fate = row_recover(store->world, key, now_ms);
+    store->store.interrupted += fate == ROW_INTERRUPTED;
+    store->store.accepted += fate == ROW_ACCEPTED;
+    if (fate != ROW_ACCEPTED)
+        return;
+    oracle_driven_again(store->world, key);
+    key->handed_out = true; /* if its client was told is not known any more */
+}
+
 struct store *model_store_open(struct world *world)
 {
     struct model_store *store = calloc(1, sizeof *store);
@@ -440,12 +452,10 @@ struct store *model_store_open(struct world *world)
     list_init(&store->queued);
     list_init(&store->performed);
     int64_t now_ms = world_unix_ms(world);
-    for (size_t i = 0; i < MODEL_KEYS; i++) {
-        oracle_not_in_memory(&world->keys[i]);
-        enum row_fate fate = row_recover(world, &world->keys[i], now_ms);
-        store->store.interrupted += fate == ROW_INTERRUPTED;
-        store->store.accepted += fate == ROW_ACCEPTED;
-    }
+    for (size_t i = 0; i < MODEL_KEYS; i++)
+        recover(store, &world->keys[i], now_ms);
+    for (size_t i = 0; i < world->own_key_count; i++)
+        recover(store, world->own_keys[i], now_ms);
     return &store->store;
 }
 

@@ -56,7 +56,7 @@ struct upstream {
 struct transfer {
     struct list link;
     struct world *world;
-    struct model_key *key; /* NULL: keyless */
+    struct model_key *key; /* NULL: a session's */
     char marker[MODEL_TEXT_BYTES];
     unsigned serial, scope;
     const struct fate *fate;
@@ -177,6 +177,8 @@ static void on_output_due(struct timer *timer)
 {
     struct transfer *transfer = CONTAINER_OF(timer, struct transfer, output);
     transfer->output_began = true;
+    if (transfer->key)
+        transfer->key->had_output = true;
     world_trace(transfer->world, "call %u has output", transfer->serial);
     bool engine_ran = world_set_engine(transfer->world, true);
     transfer->params.on_output(transfer->params.context);
@@ -248,6 +250,8 @@ static void recognise(struct transfer *transfer, struct span body)
     memcpy(transfer->marker, start, n);
     if (transfer->marker[1] == 'k')
         transfer->key = &world->keys[transfer->marker[2] - '0'];
+    else
+        transfer->key = model_key_named(world, transfer->marker);
 }
 
 enum rc upstream_start(struct upstream *upstream, const struct transfer_params *params,
@@ -271,8 +275,8 @@ enum rc upstream_start(struct upstream *upstream, const struct transfer_params *
     transfer->output.run = on_output_due;
     transfer->end.run = on_end_due;
     recognise(transfer, blob_span(params->body));
-    transfer->scope =
-        span_is(header_get(&params->headers, "authorization"), "Bearer other") ? 1 : 0;
+    struct span agent = header_get(&params->headers, "user-agent");
+    transfer->scope = memmem(agent.p, agent.n, "scope-1", strlen("scope-1")) ? 1 : 0;
     keyless_call_starts(world, transfer->serial, transfer->scope);
     list_init(&transfer->link);
     list_append(&upstream->transfers, &transfer->link);

@@ -13,6 +13,7 @@
 enum {
     TRACE_BYTES_MAX = 8 << 20,
     CONFIG_BYTES_MAX = 4096,
+    RECOVERY_STEP_MS = 10,
     EVENTS_AT_ONCE_MAX = 100000, /* more without time passing is an endless loop */
 };
 
@@ -165,24 +166,49 @@ static const char *no_variable(void *context, const char *name)
     return strcmp(name, "HOME") == 0 ? "/home/model" : NULL;
 }
 
+static const char *one_of(struct dice *dice, const char *const names[], unsigned count)
+{
+    return names[dice_pick(dice, count)];
+}
+
+/* What keeps long answers alive. */
+static void write_edge(struct dice *dice, struct buf *out)
+{
+    static const char *const edges[] = {"wait", "conflict", "redirect", "heartbeat"};
+    buf_printf(out, "\"edge\":\"%s\",", one_of(dice, edges, COUNT_OF(edges)));
+    buf_printf(out, "\"hold_s\":%u,", 2 + dice_pick(dice, 30));
+    buf_printf(out, "\"heartbeat_after_s\":%u,", dice_pick(dice, 20));
+    buf_printf(out, "\"beat_s\":%u,", 1 + dice_pick(dice, 20));
+    buf_printf(out, "\"hops_max\":%u,", 1 + dice_pick(dice, 6));
+}
+
 /* One throw of the dice per statement: the order of arguments is the compiler's. */
 static enum rc read_config(void *context, struct span path, struct buf *out)
 {
     (void)path;
+    static const char *const disconnects[] = {"auto", "auto", "auto", "continue", "cancel"};
     struct dice *dice = &((struct world *)context)->dice;
     buf_add_text(out, "{\"store\":\"sqlite:/model.db\",\"upstreams\":{\"u\":{");
     buf_add_text(out, "\"base_url\":\"http://p/v1\",\"provider\":\"openai\",");
+    if (dice_chance(dice, 70))
+        buf_add_text(out, "\"api_key\":\"operator\",");
     buf_printf(out, "\"attempts_max\":%u,", 1 + dice_pick(dice, 4));
     buf_printf(out, "\"retry_budget_ratio\":%u,", dice_pick(dice, 2));
     buf_printf(out, "\"flights_max\":%u}},", 2 + dice_pick(dice, 4));
     buf_add_text(out, "\"routes\":{\"/v1/chat/completions\":{\"upstream\":\"u\",");
+    write_edge(dice, out);
     buf_printf(out, "\"adopt\":\"%s\",", dice_chance(dice, 75) ? "sdk" : "off");
-    buf_printf(out, "\"on_disconnect\":\"%s\"}},", dice_chance(dice, 60) ? "auto" : "continue");
+    buf_printf(out, "\"on_disconnect\":\"%s\"}},",
+               one_of(dice, disconnects, COUNT_OF(disconnects)));
     buf_printf(out, "\"idempotency\":{\"paid_calls_max\":%u,", 1 + dice_pick(dice, 5));
     buf_printf(out, "\"waiters_max\":%u,", 1 + dice_pick(dice, 12));
+    buf_printf(out, "\"on_interrupted\":\"%s\",", dice_chance(dice, 90) ? "retry" : "fail");
+    buf_printf(out, "\"result_url_ttl_s\":%u,", dice_chance(dice, 80) ? 3600 : 200);
     buf_printf(out, "\"ttl_s\":%u},", dice_chance(dice, 80) ? 86400 : 400);
     buf_printf(out, "\"limits\":{\"deadline_s\":%u,", 10 + dice_pick(dice, 600));
     buf_printf(out, "\"flight_max_s\":%u,", 60 + dice_pick(dice, 1800));
+    buf_printf(out, "\"queue_max\":%u,", dice_pick(dice, 6));
+    buf_printf(out, "\"queue_s\":%u,", 1 + dice_pick(dice, 60));
     buf_printf(out, "\"flights_max\":%u}}", 2 + dice_pick(dice, 6));
     return buf_rc(out);
 }
@@ -200,13 +226,16 @@ static void configure(struct world *world)
 
 /* ---- the process */
 
-void world_start_process(struct world *world)
+static void end_process(struct world *world);
+
+static void open_process(struct world *world)
 {
     world->processes++;
-    world->draining = world->dead = false;
+    world->draining = world->dead = world->is_open = false;
     world->loop = model_loop_new(world);
     world->store = model_store_open(world);
     memset(world->store->salt, 's', sizeof world->store->salt);
+    world->taken_up = world->store->accepted;
     world->upstream = model_upstream_new(world);
     const struct engine_params params = {.config = world->config,
                                          .loop = world->loop,
@@ -218,9 +247,30 @@ void world_start_process(struct world *world)
     world->handler = engine_handler(world->engine);
 }
 
+/* As app/serve.c does; a process that cannot take up what was accepted ends, and the next one
+ * tries it again. */
+void world_start_process(struct world *world)
+{
+    bool starts = false;
+    for (bool has_memory = false; !starts; has_memory = true) {
+        open_process(world);
+        bool engine_ran = world_set_engine(world, !has_memory);
+        starts = engine_recover(world->engine) == OK;
+        (void)world_set_engine(world, engine_ran);
+        if (!starts)
+            end_process(world);
+    }
+    while (engine_is_recovering(world->engine))
+        world_pass(world, RECOVERY_STEP_MS);
+    world->is_open = true;
+}
+
 /* The order of app/serve.c.  Of a dead process nothing has effects: this frees its memory. */
 static void end_process(struct world *world)
 {
+    world->is_open = false;
+    if (world->on_end)
+        world->on_end(world);
     model_requests_end(world);
     bool engine_ran = world_set_engine(world, true);
     engine_close(world->engine);
@@ -256,6 +306,7 @@ void world_restart(struct world *world)
     bool engine_ran = world_set_engine(world, true);
     engine_stop(world->engine);
     (void)world_set_engine(world, engine_ran);
+    oracle_check(world);
     world_pass(world, dice_pick(&world->dice, 5000));
     end_process(world);
     world_start_process(world);
@@ -265,17 +316,12 @@ void world_restart(struct world *world)
 
 static void make_keys(struct world *world)
 {
-    uint8_t salt[STORE_SALT_BYTES];
-    struct digest scope;
-    memset(salt, 's', sizeof salt);
-    enum rc rc = scope_digest((struct span){(const char *)salt, sizeof salt}, SCOPE_CREDENTIAL,
-                              SPAN("secret"), &scope);
-    CHECK(world, rc == OK);
+    struct digest scope = model_scope(world, 0);
     for (size_t i = 0; i < MODEL_KEYS; i++) {
         struct model_key *key = &world->keys[i];
         memset(key->asked_ms, 0xFF, sizeof key->asked_ms);
         (void)snprintf(key->text, sizeof key->text, "key-%zu", i);
-        rc = scope_key_digest(&scope, span_of(key->text), &key->digest);
+        enum rc rc = scope_key_digest(&scope, span_of(key->text), &key->digest);
         CHECK(world, rc == OK);
     }
 }
@@ -290,6 +336,7 @@ void world_begin(struct world *world, uint64_t seed)
     CHECK(world, world->log.fd >= 0);
     timers_init(&world->surroundings);
     list_init(&world->requests);
+    list_init(&world->clients);
     configure(world);
     make_keys(world);
     world->fault_percent = dice_chance(&world->dice, 60) ? 0 : dice_pick(&world->dice, 20);
@@ -303,6 +350,7 @@ void world_begin(struct world *world, uint64_t seed)
 void world_end(struct world *world)
 {
     end_process(world);
+    model_clients_forget(world);
     CHECK(world, world->surroundings.count == 0);
     timers_done(&world->surroundings);
     oracle_forget(world);

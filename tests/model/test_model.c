@@ -26,6 +26,47 @@ static void post(struct world *world)
     model_post(world, key, variant);
 }
 
+/* Somebody asks for a result that it, or somebody else, was told of. */
+static void look(struct world *world)
+{
+    struct dice *dice = &world->dice;
+    if (world->known_count == 0)
+        return;
+    unsigned recent = world->known_count < 8 ? (unsigned)world->known_count : 8;
+    unsigned age =
+        dice_pick(dice, dice_chance(dice, 80) ? recent : (unsigned)world->known_count);
+    const struct known *known = &world->known[world->known_count - 1 - age];
+    bool by_token = known->token[0] && dice_chance(dice, 60);
+    unsigned shows = dice_pick(dice, 8);
+    model_ask(world, &(struct model_question){
+                         .target = known,
+                         .method = MODEL_GET,
+                         .shows = shows > 1 ? SHOWS_OWN
+                                  : shows   ? SHOWS_OTHER
+                                            : SHOWS_NONE,
+                         .by_token = by_token,
+                         .hop = dice_chance(dice, 30) ? 1 + dice_pick(dice, 8) : 0,
+                         .wait_s = dice_chance(dice, 40) ? (int)dice_pick(dice, 60) : -1});
+}
+
+static void cancel(struct world *world)
+{
+    struct dice *dice = &world->dice;
+    if (world->known_count == 0)
+        return;
+    unsigned recent = world->known_count < 3 ? (unsigned)world->known_count : 3;
+    const struct known *known = &world->known[world->known_count - 1 - dice_pick(dice, recent)];
+    bool own = dice_chance(dice, 85);
+    model_ask(world,
+              &(struct model_question){.target = known,
+                                       .method = MODEL_DELETE,
+                                       .shows = own                     ? SHOWS_OWN
+                                                : dice_chance(dice, 50) ? SHOWS_OTHER
+                                                                        : SHOWS_NONE,
+                                       .by_token = known->token[0] && dice_chance(dice, 10),
+                                       .wait_s = -1});
+}
+
 static void leave(struct world *world)
 {
     if (world->open_requests == 0)
@@ -48,6 +89,7 @@ static void change_wall_clock(struct world *world)
     int64_t jump_ms = dice_chance(&world->dice, 50) ? hours * HOUR_MS : -hours * HOUR_MS;
     world_trace(world, "the wall clock jumps by %lld h", (long long)(jump_ms / HOUR_MS));
     world->wall_offset_ms += jump_ms;
+    world->jumps++;
     for (size_t i = 0; i < MODEL_KEYS; i++)
         world->keys[i].changes++; /* it may have ended, or be back */
 }
@@ -78,6 +120,7 @@ static const struct {
 } steps[] = {
     {40, post},       {10, leave},          {36, pass}, {2, change_wall_clock},
     {2, change_disk}, {2, change_provider}, {3, drain}, {3, world_crash},
+    {14, look},       {3, cancel},
 };
 
 static void step(struct world *world)
@@ -137,6 +180,13 @@ static void check_no_key_is_stuck(struct world *world)
     }
 }
 
+/* Whatever was accepted ended, and nothing is kept of it. */
+static void check_nothing_runs(struct world *world)
+{
+    CHECK(world, model_flights_running(world) == 0);
+    CHECK(world, model_flights_accepted(world) == 0);
+}
+
 static void run_schedule(uint64_t seed, struct world *ret_sum)
 {
     struct world world;
@@ -150,6 +200,7 @@ static void run_schedule(uint64_t seed, struct world *ret_sum)
     check_no_key_is_stuck(&world);
     world_restart(&world);
     check_no_key_is_stuck(&world);
+    check_nothing_runs(&world);
     ret_sum->seen.replies += world.seen.replies;
     ret_sum->seen.replays += world.seen.replays;
     ret_sum->seen.joins += world.seen.joins;
@@ -159,6 +210,15 @@ static void run_schedule(uint64_t seed, struct world *ret_sum)
     ret_sum->seen.crashes += world.seen.crashes;
     ret_sum->seen.calls += world.seen.calls;
     ret_sum->seen.stuck += world.seen.stuck;
+    ret_sum->seen.accepted += world.seen.accepted;
+    ret_sum->seen.redirects += world.seen.redirects;
+    ret_sum->seen.conflicts += world.seen.conflicts;
+    ret_sum->seen.heartbeats += world.seen.heartbeats;
+    ret_sum->seen.results += world.seen.results;
+    ret_sum->seen.denied += world.seen.denied;
+    ret_sum->seen.cancelled += world.seen.cancelled;
+    ret_sum->seen.resumed += world.seen.resumed;
+    ret_sum->seen.registered += world.seen.registered;
     if (getenv("UNSTREAM_TRACE"))
         world_print_trace();
     world_end(&world);
@@ -186,6 +246,14 @@ static void run_schedules(uint64_t first, uint64_t count)
         (unsigned long long)sum.seen.unstored, (unsigned long long)sum.seen.adopted,
         (unsigned long long)sum.seen.mismatches, (unsigned long long)sum.seen.crashes,
         (unsigned long long)sum.seen.stuck);
+    print_message(
+        "%llu accepted, %llu resumed, %llu redirects, %llu conflicts, %llu heartbeats, "
+        "%llu registered, %llu results, %llu denied, %llu cancelled\n",
+        (unsigned long long)sum.seen.accepted, (unsigned long long)sum.seen.resumed,
+        (unsigned long long)sum.seen.redirects, (unsigned long long)sum.seen.conflicts,
+        (unsigned long long)sum.seen.heartbeats, (unsigned long long)sum.seen.registered,
+        (unsigned long long)sum.seen.results, (unsigned long long)sum.seen.denied,
+        (unsigned long long)sum.seen.cancelled);
     if (count < 100)
         return;
     assert_true(sum.seen.calls > count && sum.seen.replays > count &&

@@ -5,7 +5,7 @@
  * The fakes' own allocations do not count. */
 #include "test.h"
 #include "fault/fault_memory.h"
-#include "model_world.h"
+#include "model_stories.h"
 
 #include <stdlib.h>
 
@@ -26,7 +26,7 @@ enum {
     TTL_MS = 16 * 3600 * SECOND_MS,
     SETTLE_MS = 10 * DEADLINE_MS,
     FORGET_MS = 8 * 3600 * SECOND_MS, /* longer than failures are kept */
-    SEED = 12,
+    SEED = 43,
 };
 
 /* ---- timers take memory only when their places are used up */
@@ -138,11 +138,25 @@ static void tell_a_late_adoption(struct world *world)
 static void tell_a_refused_sdk(struct world *world)
 {
     world->config->limits.flights_max = 1;
+    world->config->limits.queue_max = 0;
     post(world, 0);
     pass_until_called(world);
     post_from_sdk(world, 0);
     world_pass(world, ENDED_MS);
     post_from_sdk(world, 1);
+    world_pass(world, ENDED_MS);
+}
+
+static void tell_a_queue(struct world *world)
+{
+    world->config->limits.flights_max = 1;
+    post(world, 0);
+    pass_until_called(world);
+    model_post(world, 1, 0);
+    model_post(world, 1, 0);
+    post_keyless(world);
+    leave(world);
+    world_pass(world, ENDED_MS);
     world_pass(world, ENDED_MS);
 }
 
@@ -239,7 +253,6 @@ static void tell_a_drain(struct world *world)
     post(world, 0);
     model_post(world, 1, 0);
     world_pass(world, 10);
-    disperse(world); /* the timers end with the process */
     world_restart(world);
 }
 
@@ -255,6 +268,7 @@ static const struct story {
     {"an adoption", tell_an_adoption, "200 adopted"},
     {"a late adoption", tell_a_late_adoption, "200 adopted"},
     {"a refused SDK", tell_a_refused_sdk, ": 503 "},
+    {"a queue", tell_a_queue, "call 2 for <k1v0>"},
     {"a mismatch", tell_a_mismatch, ": 422 "},
     {"a retried call", tell_a_retried_call, "call 2 for <k0v0>"},
     {"a call without stream_options", tell_a_call_without_stream_options, "call 2 for <k0v0>"},
@@ -265,6 +279,20 @@ static const struct story {
     {"an answer in memory", tell_an_answer_in_memory, "200 replayed"},
     {"an answer not stored", tell_an_answer_not_stored, "200 executed-unstored"},
     {"a drain", tell_a_drain, "is cancelled"},
+    {"a redirect", story_of_a_redirect, ": 303 "},
+    {"a keyless redirect", story_of_a_keyless_redirect, ": 303 "},
+    {"a redirect in a pause", story_of_a_redirect_in_a_pause, ": 303 "},
+    {"a slow redirect", story_of_a_redirect_that_a_pause_waits_for, ": 303 "},
+    {"a conflict", story_of_a_conflict, "generation_in_progress"},
+    {"a heartbeat", story_of_a_heartbeat, "is finished"},
+    {"a keyless heartbeat", story_of_a_keyless_heartbeat, "is finished"},
+    {"an accepted request", story_of_an_accepted_request, ": 202 "},
+    {"an accepted join", story_of_an_accepted_join, ": 202 "},
+    {"one without a key", story_of_an_accepted_request_without_a_key, ": 202 "},
+    {"a crash", story_of_a_crash, "accepted of a flight: fine"},
+    {"a restart", story_of_a_restart, "accepted of a flight: fine"},
+    {"a cancel", story_of_a_cancel, ": 204 "},
+    {"an orphan's URL", story_of_an_orphan_that_was_redirected, ": 303 "},
 };
 
 /* ---- one try */
@@ -279,6 +307,8 @@ static void calm_down(struct world *world)
     world->store_full = false;
     world->fate = NULL;
     world->call_ms = CALL_MS;
+    world->store_delay_ms = STORE_MS;
+    world->config->routes[API_CHAT].edge = EDGE_WAIT;
 }
 
 static void begin(struct world *world)
@@ -290,15 +320,19 @@ static void begin(struct world *world)
     world->calm = true;
     world->fault_percent = 0;
     world->memory_key = MODEL_KEYLESS;
-    world->store_delay_ms = STORE_MS;
     calm_down(world);
+    CHECK(world, world->config->upstreams[0].api_key.p);
+    world->on_end = disperse;
     world->config->limits.deadline_ms = DEADLINE_MS;
     world->config->limits.flight_max_ms = CEILING_MS;
     world->config->limits.flights_max = 8;
+    world->config->limits.queue_max = 8;
+    world->config->limits.queue_ms = DEADLINE_MS;
     world->config->idempotency.ttl_ms = TTL_MS;
     world->config->idempotency.error_ttl_ms = FORGET_MS / 2;
     world->config->idempotency.waiters_max = 8;
     world->config->idempotency.paid_calls_max = 5;
+    world->config->idempotency.on_interrupted = ON_INTERRUPTED_RETRY;
     world->config->routes[API_CHAT].deadline_ms = DEADLINE_MS;
     world->config->routes[API_CHAT].adopt = ADOPT_SDK;
     world->config->routes[API_CHAT].on_disconnect = ON_DISCONNECT_AUTO;
@@ -328,6 +362,15 @@ static void check_keys_are_served(struct world *world)
         bool in_memory = engine_state(world->engine).answers_in_memory > 0;
         CHECK(world, world->keys[key].row.state != KEY_RUNNING || in_memory);
     }
+}
+
+/* What was accepted and could not be taken up is by the next process. */
+static void check_nothing_runs(struct world *world)
+{
+    world_restart(world);
+    world_pass(world, SETTLE_MS);
+    check_nothing_is_left(world);
+    CHECK(world, model_flights_running(world) == 0 && model_flights_accepted(world) == 0);
 }
 
 /* From here on want of memory is no excuse, but for answers that it took already. */
@@ -362,6 +405,7 @@ static bool try_story(const struct story *story, size_t places, unsigned at, boo
     world_pass(&world, FORGET_MS);
     check_keys_are_served(&world);
     CHECK(&world, world.last_status == 200);
+    check_nothing_runs(&world);
     if (!struck && getenv("UNSTREAM_TRACE"))
         world_print_trace();
     world_end(&world);

@@ -1,174 +1,5 @@
-/* Stories of single flights in virtual time: a scripted provider, a scripted store, and the
- * trace of orders that must come out, with the millisecond at which each is given. */
-#include "test.h"
-
-#include "core/flight.h"
-
-enum { CALLS_MAX = 8, TRACE_BYTES_MAX = 4096 };
-
-struct scripted_call {
-    int64_t takes_ms;
-    struct attempt_outcome outcome;
-    bool output; /* output begins at once */
-    const char *retry_after;
-};
-
-struct world {
-    struct flight flight;
-    struct retry_budget budget;
-    struct flight_params params;
-    struct scripted_call calls[CALLS_MAX];
-    enum flight_key lookup, claim;
-    enum rc count, commit;
-    int64_t now_ms;
-    uint64_t dice;
-    struct buf trace;
-};
-
-static struct world keyed_world(void)
-{
-    struct world world = {
-        .params = {.keyed = true,
-                   .may_outlive = true,
-                   .retry = {.attempts_max = 3,
-                             .backoff_base_ms = 1000,
-                             .backoff_max_ms = 30000},
-                   .deadline_ms = 590000,
-                   .ceiling_ms = 1800000},
-        .dice = 0xFFFFFFFF, /* the longest jitter, no spread */
-        .trace = {.bytes_max = TRACE_BYTES_MAX},
-    };
-    retry_budget_init(&world.budget, 0);
-    return world;
-}
-
-static struct scripted_call answers_after(int64_t ms)
-{
-    return (struct scripted_call){.takes_ms = ms,
-                                  .outcome = {.end = ATTEMPT_ANSWERED,
-                                              .status = 200,
-                                              .request_sent = true,
-                                              .output_began = true}};
-}
-
-static struct scripted_call refuses(int status)
-{
-    return (struct scripted_call){
-        .takes_ms = 10,
-        .outcome = {.end = ATTEMPT_REFUSED, .status = status, .request_sent = true}};
-}
-
-static struct scripted_call ends(enum attempt_end end, int64_t ms, bool sent)
-{
-    return (struct scripted_call){.takes_ms = ms,
-                                  .outcome = {.end = end, .request_sent = sent}};
-}
-
-static void note(struct world *world, const char *what)
-{
-    buf_printf(&world->trace, "%lld %s\n", (long long)world->now_ms, what);
-}
-
-/* The running call, as far as the deadline lets it go. */
-static enum flight_order run_call(struct world *world)
-{
-    struct flight *flight = &world->flight;
-    const struct scripted_call *call = &world->calls[flight->attempts - 1];
-    struct attempt_outcome outcome = call->outcome;
-    int64_t end_ms = world->now_ms + call->takes_ms;
-    if (call->retry_after)
-        outcome.headers[outcome.header_count++] =
-            (struct header){SPAN("retry-after"), span_of(call->retry_after)};
-    if (call->output)
-        flight_on_output(flight);
-    int64_t deadline_ms;
-    while (end_ms > (deadline_ms = flight_deadline_ms(flight, world->now_ms))) {
-        world->now_ms = deadline_ms;
-        if (flight_on_deadline(flight, deadline_ms) == FLIGHT_ABORT) {
-            note(world, "abort");
-            outcome = (struct attempt_outcome){
-                .end = ATTEMPT_DEADLINE, .request_sent = true, .output_began = call->output};
-            end_ms = deadline_ms;
-        } else {
-            note(world, "goes on");
-        }
-    }
-    world->now_ms = end_ms;
-    return flight_on_call_end(flight, &outcome, &world->budget, end_ms, 0, world->dice);
-}
-
-static enum flight_order step(struct world *world, enum flight_order order)
-{
-    struct flight *flight = &world->flight;
-    switch (order) {
-    case FLIGHT_LOOK_UP:
-        note(world, "look up");
-        return flight_on_lookup(flight, world->lookup);
-    case FLIGHT_CLAIM:
-        note(world, "claim");
-        return flight_on_claim(flight, world->claim);
-    case FLIGHT_CALL:
-        note(world, "call");
-        return run_call(world);
-    case FLIGHT_PAUSE:
-        note(world, "pause");
-        world->now_ms += flight->pause_ms;
-        return flight_on_pause_end(flight);
-    case FLIGHT_COUNT:
-        note(world, "count");
-        return flight_on_count(flight, world->count);
-    case FLIGHT_COMPLETE:
-        note(world, "complete");
-        return flight_on_commit(flight, world->commit);
-    case FLIGHT_FAIL:
-        note(world, "fail");
-        return flight_on_commit(flight, world->commit);
-    case FLIGHT_RELEASE:
-        note(world, flight->call_in_hand ? "release, give back" : "release");
-        return flight_on_commit(flight, world->commit);
-    case FLIGHT_WAIT:
-    case FLIGHT_ABORT:
-    case FLIGHT_ANSWER:
-        break;
-    }
-    fail_msg("unexpected order %d", order);
-    return FLIGHT_ANSWER;
-}
-
-static const char *body_name(const struct verdict *verdict)
-{
-    switch (verdict->body) {
-    case VERDICT_ANSWER:
-        return "the answer";
-    case VERDICT_UPSTREAM_BODY:
-        return "the provider's error";
-    case VERDICT_STORED:
-        return "what is stored";
-    case VERDICT_OWN_ERROR:
-        break;
-    }
-    return http_error_info(verdict->error)->code;
-}
-
-static void play(struct world *world, const char *expected)
-{
-    static const char *const advice[] = {[HTTP_ERROR_RETRY_UNSAID] = "",
-                                         [HTTP_ERROR_RETRY_YES] = ", retry",
-                                         [HTTP_ERROR_RETRY_NO] = ", do not retry"};
-    const struct verdict *verdict = &world->flight.verdict;
-    flight_init(&world->flight, &world->params);
-    enum flight_order order = flight_start(&world->flight);
-    while (order != FLIGHT_ANSWER)
-        order = step(world, order);
-    buf_printf(&world->trace, "%lld answer %u %s%s", (long long)world->now_ms, verdict->status,
-               body_name(verdict), advice[verdict->retry]);
-    if (verdict->retry_after_s)
-        buf_printf(&world->trace, ", after %u s", verdict->retry_after_s);
-    if (world->flight.unstored)
-        buf_add_text(&world->trace, ", unstored");
-    assert_string_equal(buf_text(&world->trace), expected);
-    buf_done(&world->trace);
-}
+/* Stories of single flights in virtual time: from the look-up of a key to the answer. */
+#include "flight_story.h"
 
 TEST(flight, a_keyed_answer_is_claimed_before_it_is_sent_and_stored_before_it_is_told)
 {
@@ -445,15 +276,6 @@ TEST(flight, a_join_with_more_time_moves_the_deadline)
     assert_int_equal(flight_deadline_ms(flight, 2000000), 2000000);
 }
 
-/* A keyed flight that has given its claim order. */
-static struct flight *claiming(struct world *world)
-{
-    flight_init(&world->flight, &world->params);
-    assert_int_equal(flight_start(&world->flight), FLIGHT_LOOK_UP);
-    assert_int_equal(flight_on_lookup(&world->flight, FLIGHT_KEY_FREE), FLIGHT_CLAIM);
-    return &world->flight;
-}
-
 TEST(flight, no_call_starts_after_a_deadline_that_passed_during_the_claim)
 {
     struct world world = keyed_world();
@@ -475,7 +297,8 @@ TEST(flight, no_call_starts_after_a_deadline_that_passed_while_it_was_counted)
     flight_on_output(flight);
     assert_int_equal(flight_on_call_end(flight, &cut, &world.budget, 580000, 0, 0),
                      FLIGHT_PAUSE);
-    assert_int_equal(flight_on_pause_end(flight), FLIGHT_COUNT);
+    assert_int_equal(flight_on_pause_end(flight), FLIGHT_ADMIT);
+    assert_int_equal(flight_on_admitted(flight), FLIGHT_COUNT);
     assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_WAIT);
     assert_int_equal(flight_on_count(flight, OK), FLIGHT_RELEASE);
     assert_true(flight->call_in_hand);
@@ -503,12 +326,129 @@ TEST(flight, a_stored_answer_is_told_however_late_it_is_found)
     assert_int_equal(flight->verdict.body, VERDICT_STORED);
 }
 
+/* A keyed flight that waits for a slot. */
+static struct flight *queued(struct world *world)
+{
+    flight_init(&world->flight, &world->params);
+    assert_int_equal(flight_start(&world->flight), FLIGHT_LOOK_UP);
+    assert_int_equal(flight_on_lookup(&world->flight, FLIGHT_KEY_FREE), FLIGHT_ADMIT);
+    assert_true(flight_has_not_begun(&world->flight));
+    return &world->flight;
+}
+
+/* A keyed flight that was cut off and waits for its brake. */
+static struct flight *returning(struct world *world, enum attempt_end end)
+{
+    const struct attempt_outcome outcome = {.end = end,
+                                            .request_sent = end == ATTEMPT_TRUNCATED};
+    struct flight *flight = claiming(world);
+    assert_int_equal(flight_on_claim(flight, FLIGHT_KEY_FREE), FLIGHT_CALL);
+    assert_int_equal(flight_on_call_end(flight, &outcome, &world->budget, 0, 0, 0),
+                     FLIGHT_PAUSE);
+    assert_int_equal(flight_on_pause_end(flight), FLIGHT_ADMIT);
+    assert_false(flight_has_not_begun(flight));
+    return flight;
+}
+
 TEST(flight, admission_refuses_before_anything_is_claimed)
 {
     struct world world = keyed_world();
-    struct flight *flight = claiming(&world);
-    assert_int_equal(flight_refuse(flight, HTTP_ERROR_DRAINING, NULL), FLIGHT_ANSWER);
+    struct flight *flight = queued(&world);
+    assert_int_equal(flight_refuse(flight, HTTP_ERROR_OVERLOADED, NULL, 0), FLIGHT_ANSWER);
     assert_int_equal(flight->verdict.status, 503);
+    assert_int_equal(flight->verdict.retry_after_s, 2);
+}
+
+TEST(flight, a_refusal_may_say_when_to_come_again)
+{
+    struct world world = keyed_world();
+    struct flight *flight = queued(&world);
+    assert_int_equal(flight_refuse(flight, HTTP_ERROR_RATE_LIMITED, NULL, 7), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.status, 429);
+    assert_int_equal(flight->verdict.retry_after_s, 7);
+}
+
+TEST(flight, a_deadline_ends_what_waits_for_a_slot_and_nothing_is_claimed)
+{
+    struct world world = keyed_world();
+    struct flight *flight = queued(&world);
+    assert_int_equal(flight_on_deadline(flight, 589999), FLIGHT_WAIT);
+    assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.error, HTTP_ERROR_DEADLINE);
+}
+
+TEST(flight, stopping_ends_what_waits_for_a_slot_and_nothing_is_claimed)
+{
+    struct world world = keyed_world();
+    struct flight *flight = queued(&world);
+    assert_int_equal(flight_stop(flight, HTTP_ERROR_DRAINING, NULL), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.error, HTTP_ERROR_DRAINING);
+}
+
+TEST(flight, a_deadline_releases_what_waits_to_call_again)
+{
+    struct world world = keyed_world();
+    struct flight *flight = returning(&world, ATTEMPT_CONNECT_FAILED);
+    assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_RELEASE);
+    assert_true(flight->call_in_hand);
+    assert_int_equal(flight_on_commit(flight, OK), FLIGHT_ANSWER);
+    assert_int_equal(flight->verdict.error, HTTP_ERROR_DEADLINE);
+}
+
+TEST(flight, a_free_call_in_hand_is_made_and_another_one_is_counted_once_admitted)
+{
+    struct world free_world = keyed_world(), paid_world = keyed_world();
+    assert_int_equal(flight_on_admitted(returning(&free_world, ATTEMPT_CONNECT_FAILED)),
+                     FLIGHT_CALL);
+    assert_int_equal(flight_on_admitted(returning(&paid_world, ATTEMPT_TRUNCATED)),
+                     FLIGHT_COUNT);
+}
+
+TEST(flight, a_flight_of_an_earlier_process_waits_for_a_slot_and_keeps_its_row_when_it_stops)
+{
+    struct world world = keyed_world();
+    world.params.accepted = true;
+    struct flight *flight = &world.flight;
+    flight_init(flight, &world.params);
+    assert_int_equal(flight_resume(flight, 0, true), FLIGHT_ADMIT);
+    assert_false(flight_has_not_begun(flight));
+    struct flight stopped = *flight;
+    assert_int_equal(flight_on_admitted(flight), FLIGHT_COUNT);
+    assert_int_equal(flight_stop(&stopped, HTTP_ERROR_DRAINING, NULL), FLIGHT_ANSWER);
+    assert_int_equal(stopped.verdict.keep, KEEP_RUNNING);
+}
+
+TEST(flight, a_call_that_failed_goes_to_an_open_fallback_at_once_and_is_counted)
+{
+    struct world world = keyed_world();
+    const struct attempt_outcome outcome = {
+        .end = ATTEMPT_REFUSED, .status = 500, .request_sent = true};
+    struct flight *flight = claiming(&world);
+    assert_int_equal(flight_on_claim(flight, FLIGHT_KEY_FREE), FLIGHT_CALL);
+    flight->fallback_open = true;
+    assert_int_equal(flight_on_call_end(flight, &outcome, &world.budget, 0, 0, 0),
+                     FLIGHT_PAUSE);
+    assert_true(flight->elsewhere);
+    assert_int_equal(flight->pause_ms, 0);
+    assert_int_equal(flight_on_pause_end(flight), FLIGHT_ADMIT);
+    assert_int_equal(flight_on_admitted(flight), FLIGHT_COUNT);
+}
+
+TEST(flight, a_keyless_flight_that_waits_to_call_again_can_be_registered)
+{
+    struct world world = keyed_world();
+    const struct attempt_outcome cut = {.end = ATTEMPT_TRUNCATED, .request_sent = true};
+    struct flight *flight = &world.flight;
+    world.params.keyed = false;
+    flight_init(flight, &world.params);
+    assert_int_equal(flight_start(flight), FLIGHT_ADMIT);
+    assert_false(flight_can_register(flight));
+    assert_int_equal(flight_on_admitted(flight), FLIGHT_CALL);
+    assert_int_equal(flight_on_call_end(flight, &cut, &world.budget, 0, 0, 0), FLIGHT_PAUSE);
+    assert_int_equal(flight_on_pause_end(flight), FLIGHT_ADMIT);
+    assert_int_equal(flight_register(flight), 2); /* the next one is counted with it */
+    assert_int_equal(flight_on_registered(flight, OK), FLIGHT_WAIT);
+    assert_int_equal(flight_on_admitted(flight), FLIGHT_CALL);
 }
 
 TEST(flight, stopping_aborts_a_call_and_releases_the_key_without_giving_back)

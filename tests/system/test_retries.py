@@ -132,7 +132,8 @@ def test_the_providers_own_pause_is_respected(service, provider, header):
 
 
 @pytest.mark.parametrize("pause, told, retry", [("30", "8", None), ("600", "600", "false")])
-def test_a_pause_past_the_deadline_is_answered_at_once(service, provider, pause, told, retry):
+def test_a_pause_past_the_deadline_is_answered_at_once(launch, provider, pause, told, retry):
+    service = launch()  # the next call waits for the pause, too
     model = provider.script(unique("later"), {**TOO_MANY, "headers": {"Retry-After": pause}}, repeat=True)
     reply = service.post(CHAT, question(CHAT, model), headers={"Unstream-Deadline": "10"}, timeout_s=8)
     assert reply.status == 429 and reply.json == TOO_MANY["body"]

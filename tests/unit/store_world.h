@@ -307,6 +307,18 @@ static inline int64_t ask_file(struct world *w, const char *sql)
     return number;
 }
 
+/* Whether its first MiB has the text. */
+static inline bool file_holds(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    static char bytes[1 << 20];
+    size_t n = fread(bytes, 1, sizeof bytes, file);
+    assert_int_equal(fclose(file), 0);
+    return memmem(bytes, n, text, strlen(text)) != NULL;
+}
+
 /* Takes back what the migrations after the third one did, to a closed file. */
 static inline void make_schema_3(struct world *w)
 {

@@ -320,11 +320,7 @@ TEST(config_check, a_route_of_another_provider_and_misplaced_keys_are_refused)
         "{\"upstream\": \"openai\"}, or false to switch the route off\n");
 }
 
-/* ---- keys whose features are still to come */
-
-#define NOT_YET "accepted, but not in effect in this version: "
-
-TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
+TEST(config_check, what_routes_clients_and_limits_say_is_kept)
 {
     FIXTURE(f);
     fixture_set(f.variables, "OPENAI_API_KEY", "sk-1");
@@ -341,11 +337,7 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
         "\"adopt_window_s\": 1, \"on_interrupted\": \"fail\", \"on_store_error\": \"memory\"},"
         "\"limits\": {\"memory_bytes_max\": 1048576, \"queue_max\": 1, \"queue_s\": 0.25, "
         "\"store_bytes_max\": 1048576, \"store_free_bytes_min\": 0}}",
-        "unstream.json: limits.queue_max: " NOT_YET "queue_max 1\n"
-        "unstream.json: limits.queue_s: " NOT_YET "queue_s 0.25\n"
-        "unstream.json: clients[0].flights_max: " NOT_YET "flights_max 5\n"
-        "unstream.json: clients[0].requests_per_minute: " NOT_YET "requests_per_minute 6\n"
-        "unstream.json: routes.\"/v1/messages\".fallback: " NOT_YET "fallback \"anthropic\"\n");
+        "");
     const struct config_route *route = &f.config->routes[API_MESSAGES];
     assert_int_equal(route->edge, EDGE_REDIRECT);
     assert_int_equal(route->hold_ms, 20000);
@@ -357,6 +349,28 @@ TEST(config_check, what_is_not_in_effect_yet_is_kept_and_told)
     assert_span_equal(route->fallback->name, "anthropic");
     assert_int_equal(f.config->clients[0].requests_per_minute, 6);
     assert_int_equal(f.config->limits.queue_ms, 250);
+}
+
+TEST(config_check, a_fallback_has_its_own_api_key_the_same_provider_and_takes_the_same_body)
+{
+    FIXTURE(f);
+    assert_refused(
+        &f,
+        "{\"upstreams\": {\"a\": {\"provider\": \"openai\"},"
+        "\"b\": {\"provider\": \"anthropic\", \"api_key\": \"k\"},"
+        "\"c\": {\"provider\": \"openai\"},"
+        "\"d\": {\"provider\": \"openai\", \"api_key\": \"k\", \"max_tokens_field\": "
+        "\"max_tokens\"}},"
+        "\"routes\": {\"/v1/responses\": {\"upstream\": \"a\", \"fallback\": \"c\"},"
+        "\"/v1/chat/completions\": {\"upstream\": \"a\", \"fallback\": \"b\"},"
+        "\"/api/llm\": {\"upstream\": \"a\", \"fallback\": \"d\"}}}",
+        "unstream.json: routes.\"/v1/responses\".fallback: upstream \"c\" has no api_key, and "
+        "a "
+        "client's credential goes to the route's own upstream only; set upstreams.c.api_key\n"
+        "unstream.json: routes.\"/v1/chat/completions\".fallback: upstream \"b\" has provider "
+        "\"anthropic\", but chat is spoken by \"openai\"; name another upstream\n"
+        "unstream.json: routes.\"/api/llm\".fallback: upstream \"d\" has another "
+        "max_tokens_field than \"a\", but gets the same body; give both the same one\n");
 }
 
 TEST(config_check, a_value_that_changes_nothing_is_not_warned_about)

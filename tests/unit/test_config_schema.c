@@ -166,11 +166,8 @@ static void add_object(cJSON *schema, const char *name)
 
 static cJSON *key_schema(const struct config_key *key)
 {
-    char text[512];
     cJSON *schema = cJSON_CreateObject();
-    (void)snprintf(text, sizeof text, "%s%s", key->help,
-                   key->in_effect ? " (Not in effect in this version.)" : "");
-    (void)cJSON_AddStringToObject(schema, "description", text);
+    (void)cJSON_AddStringToObject(schema, "description", key->help);
     if (key->type == CONFIG_OBJECT)
         add_object(schema, key->name);
     else

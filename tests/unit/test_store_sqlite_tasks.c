@@ -175,17 +175,6 @@ TEST(store_sqlite_tasks, a_release_frees_what_runs_or_failed_and_remembers_what_
     assert_int_equal(again.record.paid_calls, 2);
 }
 
-static bool file_holds(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return false;
-    static char bytes[1 << 20];
-    size_t n = fread(bytes, 1, sizeof bytes, file);
-    assert_int_equal(fclose(file), 0);
-    return memmem(bytes, n, text, strlen(text)) != NULL;
-}
-
 TEST(store_sqlite_tasks, a_purge_forgets_all_but_what_runs_and_leaves_no_trace)
 {
     WORLD(w);

@@ -1,0 +1,391 @@
+#include "core/admission_internal.h"
+
+#include <stdlib.h>
+
+/* Time passes: brakes that open by themselves do. */
+static void advance(struct admission *admission, int64_t now_ms)
+{
+    admission->now_ms = now_ms;
+    timers_run(&admission->timers, now_ms);
+}
+
+/* ---- what a ticket holds */
+
+static void take_slots(struct admission *admission, struct admission_lane *lane)
+{
+    admission->held++;
+    lane->upstream->held++;
+    lane->party->held++;
+    if (admission_party_is_full(lane->party))
+        admission_update_party(admission, lane->party);
+}
+
+static void give_slots(struct admission *admission, struct admission_lane *lane)
+{
+    bool was_full = admission_party_is_full(lane->party);
+    admission->held--;
+    lane->upstream->held--;
+    lane->party->held--;
+    if (was_full)
+        admission_update_party(admission, lane->party);
+}
+
+static void take_place(struct admission *admission, struct admission_ticket *ticket)
+{
+    struct admission_gate *gate = admission_gate_of(ticket->lane);
+    ticket->state = ADMISSION_ADMITTED;
+    ticket->started = brake_start(&gate->brake, admission->now_ms);
+    admission_update_gate(admission, gate);
+}
+
+static void give_place(struct admission *admission, struct admission_ticket *ticket,
+                       const struct attempt_outcome *outcome, int64_t now_unix_s)
+{
+    struct admission_gate *gate = admission_gate_of(ticket->lane);
+    ticket->state = ADMISSION_RESTING;
+    brake_end(&gate->brake, ticket->started, outcome, admission->now_ms, now_unix_s);
+    admission_update_gate(admission, gate);
+}
+
+static void enqueue(struct admission *admission, struct admission_ticket *ticket, bool patient)
+{
+    ticket->state = ADMISSION_QUEUED;
+    ticket->asked_ms = admission->now_ms;
+    list_append(&ticket->lane->queue, &ticket->link);
+    list_init(&ticket->age);
+    if (!patient) {
+        list_append(&admission->queue, &ticket->age);
+        admission->queued++;
+    }
+    admission->waiting++;
+    admission_update_lane(admission, ticket->lane);
+}
+
+static void dequeue(struct admission *admission, struct admission_ticket *ticket)
+{
+    list_remove(&ticket->link);
+    admission->queued -= !list_is_empty(&ticket->age);
+    list_remove(&ticket->age);
+    admission->waiting--;
+}
+
+static void wait_to_return(struct admission *admission, struct admission_ticket *ticket)
+{
+    struct admission_gate *gate = admission_gate_of(ticket->lane);
+    ticket->state = ADMISSION_RETURNING;
+    list_append(&gate->returning, &ticket->link);
+    admission->waiting++;
+    admission_update_gate(admission, gate);
+}
+
+static void stop_returning(struct admission *admission, struct admission_ticket *ticket)
+{
+    list_remove(&ticket->link);
+    admission->waiting--;
+    admission_update_gate(admission, admission_gate_of(ticket->lane));
+}
+
+/* The lane had its turn. */
+static void admit(struct admission *admission, struct admission_ticket *ticket)
+{
+    struct admission_lane *lane = ticket->lane;
+    dequeue(admission, ticket);
+    list_remove(&lane->turn);
+    list_remove(&lane->link);
+    list_append(&lane->party->lanes, &lane->link);
+    take_slots(admission, lane);
+    take_place(admission, ticket);
+    admission_update_lane(admission, lane);
+}
+
+static bool upstream_is_open(const struct admission *admission,
+                             const struct admission_upstream *upstream)
+{
+    return upstream->held < upstream->max &&
+           (!upstream->shares_gate || admission_gate_takes_new(admission, &upstream->gate));
+}
+
+/* The lane whose turn it is, or NULL. */
+static struct admission_lane *next_lane(const struct admission *admission)
+{
+    struct admission_lane *next = NULL;
+    if (admission->held >= admission->max)
+        return NULL;
+    for (size_t i = 0; i < admission->upstream_count; i++) {
+        struct admission_upstream *upstream = &admission->upstreams[i];
+        if (list_is_empty(&upstream->lanes) || !upstream_is_open(admission, upstream))
+            continue;
+        struct admission_lane *lane =
+            CONTAINER_OF(upstream->lanes.next, struct admission_lane, turn);
+        if (!next || lane->turn_number < next->turn_number)
+            next = lane;
+    }
+    return next;
+}
+
+static struct admission_ticket *first_of(const struct admission_lane *lane)
+{
+    return CONTAINER_OF(lane->queue.next, struct admission_ticket, link);
+}
+
+/* ---- asking and leaving */
+
+static enum admission_answer ask(struct admission *admission, struct admission_ticket *ticket,
+                                 const struct admission_request *request)
+{
+    struct admission_lane *lane = ticket->lane;
+    int64_t paused_until_ms = admission_gate_of(lane)->brake.paused_until_ms;
+    bool too_long = paused_until_ms > admission->now_ms + admission->queue_ms ||
+                    paused_until_ms > request->deadline_ms;
+    if (too_long && !request->patient)
+        return ADMISSION_TOO_LONG;
+    enqueue(admission, ticket, request->patient);
+    if (next_lane(admission) == lane && first_of(lane) == ticket) {
+        admit(admission, ticket);
+        return ADMISSION_GRANTED;
+    }
+    bool has_place = admission->queued <= admission->queue_max && admission->queue_ms > 0;
+    if (request->patient || has_place)
+        return ADMISSION_WAIT;
+    dequeue(admission, ticket);
+    admission_update_lane(admission, lane);
+    return ADMISSION_QUEUE_FULL;
+}
+
+enum admission_answer admission_ask(struct admission *admission,
+                                    struct admission_ticket *ticket,
+                                    const struct admission_request *request, int64_t now_ms)
+{
+    ASSERT(ticket->state == ADMISSION_OUT);
+    advance(admission, now_ms);
+    struct admission_party *party = admission_get_party(admission, request->scope);
+    if (!party)
+        return ADMISSION_NO_MEMORY;
+    if (party->max != request->client_flights_max) { /* a new configuration, or the first */
+        party->max = request->client_flights_max;
+        admission_update_party(admission, party);
+    }
+    ticket->lane = admission_enter_lane(admission, party, request->upstream);
+    if (!ticket->lane) {
+        admission_release_party(admission, party);
+        return ADMISSION_NO_MEMORY;
+    }
+    enum admission_answer answer = ask(admission, ticket, request);
+    if (answer != ADMISSION_GRANTED && answer != ADMISSION_WAIT) {
+        admission_exit_lane(admission, ticket->lane);
+        *ticket = (struct admission_ticket){0};
+    }
+    return answer;
+}
+
+void admission_leave(struct admission *admission, struct admission_ticket *ticket,
+                     int64_t now_ms)
+{
+    struct admission_lane *lane = ticket->lane;
+    advance(admission, now_ms);
+    switch (ticket->state) {
+    case ADMISSION_OUT:
+        return;
+    case ADMISSION_QUEUED:
+        dequeue(admission, ticket);
+        admission_update_lane(admission, lane);
+        break;
+    case ADMISSION_ADMITTED:
+        give_place(admission, ticket, NULL, 0);
+        give_slots(admission, lane);
+        break;
+    case ADMISSION_RETURNING:
+        stop_returning(admission, ticket);
+        give_slots(admission, lane);
+        break;
+    case ADMISSION_RESTING:
+        give_slots(admission, lane);
+        break;
+    }
+    admission_exit_lane(admission, lane);
+    *ticket = (struct admission_ticket){0};
+}
+
+struct admission_ticket *admission_next(struct admission *admission, int64_t now_ms)
+{
+    advance(admission, now_ms);
+    struct list *link = list_pop(&admission->gates);
+    if (link) {
+        struct admission_gate *gate = CONTAINER_OF(link, struct admission_gate, link);
+        struct admission_ticket *ticket =
+            CONTAINER_OF(list_pop(&gate->returning), struct admission_ticket, link);
+        admission->waiting--;
+        take_place(admission, ticket);
+        return ticket;
+    }
+    struct admission_lane *lane = next_lane(admission);
+    if (!lane)
+        return NULL;
+    struct admission_ticket *ticket = first_of(lane);
+    admit(admission, ticket);
+    return ticket;
+}
+
+static int64_t expiry_ms(const struct admission *admission)
+{
+    if (list_is_empty(&admission->queue))
+        return TIMERS_NEVER;
+    const struct admission_ticket *oldest =
+        CONTAINER_OF(admission->queue.next, struct admission_ticket, age);
+    return oldest->asked_ms + admission->queue_ms;
+}
+
+struct admission_ticket *admission_expire(struct admission *admission, int64_t now_ms)
+{
+    if (expiry_ms(admission) > now_ms)
+        return NULL;
+    struct admission_ticket *ticket =
+        CONTAINER_OF(admission->queue.next, struct admission_ticket, age);
+    admission_leave(admission, ticket, now_ms);
+    return ticket;
+}
+
+int64_t admission_due_ms(const struct admission *admission)
+{
+    if (admission->waiting == 0)
+        return TIMERS_NEVER;
+    int64_t expiry = expiry_ms(admission), pause_end = timers_next_ms(&admission->timers);
+    return expiry < pause_end ? expiry : pause_end;
+}
+
+/* ---- calls */
+
+bool admission_call(struct admission *admission, struct admission_ticket *ticket,
+                    int64_t now_ms)
+{
+    advance(admission, now_ms);
+    struct admission_gate *gate = admission_gate_of(ticket->lane);
+    ASSERT(ticket->state == ADMISSION_RESTING);
+    if (admission_gate_takes_new(admission, gate)) {
+        take_place(admission, ticket);
+        return true;
+    }
+    wait_to_return(admission, ticket);
+    return false;
+}
+
+void admission_call_ended(struct admission *admission, struct admission_ticket *ticket,
+                          const struct attempt_outcome *outcome, int64_t now_ms,
+                          int64_t now_unix_s)
+{
+    ASSERT(ticket->state == ADMISSION_ADMITTED);
+    advance(admission, now_ms);
+    give_place(admission, ticket, outcome, now_unix_s);
+}
+
+bool admission_move(struct admission *admission, struct admission_ticket *ticket,
+                    size_t upstream, int64_t now_ms)
+{
+    ASSERT(ticket->state == ADMISSION_RESTING);
+    advance(admission, now_ms);
+    struct admission_lane *from = ticket->lane;
+    struct admission_lane *to = admission_enter_lane(admission, from->party, upstream);
+    if (!to)
+        return false;
+    if (to->upstream->held >= to->upstream->max ||
+        !admission_gate_takes_new(admission, admission_gate_of(to))) {
+        admission_exit_lane(admission, to);
+        return false;
+    }
+    from->upstream->held--;
+    to->upstream->held++;
+    ticket->lane = to;
+    admission_exit_lane(admission, from);
+    return true;
+}
+
+const struct brake *admission_brake(const struct admission_ticket *ticket)
+{
+    return &admission_gate_of(ticket->lane)->brake;
+}
+
+/* The gate for this scope's credential; NULL: one of its own that was not needed lately. */
+static const struct admission_gate *find_gate(const struct admission *admission,
+                                              const struct digest *scope, size_t upstream)
+{
+    ASSERT(upstream < admission->upstream_count);
+    const struct admission_upstream *at = &admission->upstreams[upstream];
+    if (at->shares_gate)
+        return &at->gate;
+    const struct admission_party *party = map_get(&admission->parties, scope->bytes);
+    const struct admission_lane *lane = party ? admission_find_lane(party, at) : NULL;
+    return lane ? &lane->own : NULL;
+}
+
+int64_t admission_paused_until_ms(const struct admission *admission, const struct digest *scope,
+                                  size_t upstream)
+{
+    const struct admission_gate *gate = find_gate(admission, scope, upstream);
+    return gate ? gate->brake.paused_until_ms : admission->now_ms;
+}
+
+bool admission_is_paused(const struct admission *admission, const struct digest *scope,
+                         size_t upstream, int64_t now_ms)
+{
+    return now_ms < admission_paused_until_ms(admission, scope, upstream);
+}
+
+bool admission_has_room(const struct admission *admission, const struct digest *scope,
+                        size_t upstream, int64_t now_ms)
+{
+    const struct admission_gate *gate = find_gate(admission, scope, upstream);
+    const struct admission_upstream *at = &admission->upstreams[upstream];
+    return at->held < at->max &&
+           (!gate || (brake_is_open(&gate->brake, now_ms) && list_is_empty(&gate->returning)));
+}
+
+/* ---- the whole */
+
+enum rc admission_init(struct admission *admission, const struct admission_params *params,
+                       int64_t now_ms)
+{
+    *admission = (struct admission){
+        .max = params->flights_max,
+        .queue_max = params->queue_max,
+        .queue_ms = params->queue_ms,
+        .now_ms = now_ms,
+    };
+    map_init(&admission->parties, SHA256_BYTES);
+    list_init(&admission->queue);
+    list_init(&admission->gates);
+    list_init(&admission->idle);
+    timers_init(&admission->timers);
+    admission->upstreams = calloc(params->upstream_count, sizeof *admission->upstreams);
+    if (!admission->upstreams)
+        return E_NOMEM;
+    admission->upstream_count = params->upstream_count;
+    for (size_t i = 0; i < params->upstream_count; i++) {
+        struct admission_upstream *upstream = &admission->upstreams[i];
+        upstream->max = params->upstreams[i].flights_max;
+        upstream->shares_gate = params->upstreams[i].has_api_key;
+        list_init(&upstream->lanes);
+        if (admission_init_gate(admission, &upstream->gate, NULL, upstream->max) != OK) {
+            admission_done(admission);
+            return E_NOMEM;
+        }
+    }
+    return OK;
+}
+
+void admission_set_limits(struct admission *admission, unsigned flights_max, unsigned queue_max,
+                          int64_t queue_ms)
+{
+    admission->max = flights_max;
+    admission->queue_max = queue_max;
+    admission->queue_ms = queue_ms;
+}
+
+void admission_done(struct admission *admission)
+{
+    ASSERT(admission->held == 0 && admission->waiting == 0);
+    admission_forget_lanes(admission);
+    timers_done(&admission->timers);
+    map_done(&admission->parties);
+    free(admission->upstreams);
+    *admission = (struct admission){0};
+}
