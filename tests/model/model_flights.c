@@ -134,11 +134,24 @@ enum rc model_flight_publish(struct world *world, struct flight_id flight,
     return OK;
 }
 
+static bool is_known(const struct world *world, struct flight_id flight)
+{
+    char text[FLIGHT_ID_TEXT_BYTES];
+    flight_id_text(flight, text);
+    for (size_t i = 0; i < world->known_count; i++)
+        if (world->known[i].token[0] && strcmp(world->known[i].flight, text) == 0)
+            return true;
+    return false;
+}
+
 void model_flight_end(struct world *world, struct flight_id flight, enum flight_row state,
                       const struct answer *answer, int64_t now_ms, int64_t forget_ms)
 {
     struct model_flight *row = find(world, flight);
     CHECK(world, runs(row));
+    /* What was accepted, and told so, does not end because a process does. */
+    CHECK(world, !row->accepted || !is_known(world, flight) ||
+                     !span_is(answer->error_code, "draining"));
     model_publication_free(take(row->accepted));
     row->record.state = state;
     row->record.ended_ms = now_ms;
