@@ -234,6 +234,19 @@ static const struct flight_record *expected(const struct http_request *request)
     return was_there && world->jumps == request->jumps_at_start ? row : NULL;
 }
 
+/* The store did not take its answer, which is in memory for a while. */
+static bool is_in_memory(const struct http_request *request)
+{
+    struct world *world = request->world;
+    int64_t forget_ms;
+    const struct flight_record *row =
+        model_flight_row(world, request->target.flight, &forget_ms);
+    const struct life *life = row ? &model_key_of(world, &row->key)->life : NULL;
+    return life && life->unstored && !world->starved &&
+           world->now_ms < life->unstored_until_ms && row->state == FLIGHT_ROW_RUNNING &&
+           memcmp(&life->failed_flight, &row->flight, sizeof row->flight) == 0;
+}
+
 static bool is_of_no_flight(const struct http_request *request, const struct http_reply *reply)
 {
     if (has(reply, "\"store_unavailable\""))
@@ -274,6 +287,7 @@ static void check_get(struct http_request *request, const struct http_reply *rep
     bool same = row && reply->status == row->answer.status &&
                 span_eq(blob_span(reply->body), blob_span(row->answer.body));
     CHECK(world, !row || same || world->troubles > 0 || world->starved);
+    CHECK(world, !is_in_memory(request) || !has(reply, "\"interrupted\""));
     if (reply->status == 202 || reply->status == 303)
         edges_url(request, reply);
     else if (same || !(oracle_is_sent_away(world, reply) || is_of_no_flight(request, reply)))
