@@ -9,7 +9,7 @@ import pytest
 
 yaml = pytest.importorskip("yaml", reason="apt-get install python3-yaml")
 
-from support import BINARY, CHAT, ROOT, Service, clean_environment, free_port, question, request, run_binary, unique  # noqa: E402
+from support import BINARY, CHAT, ROOT, Service, clean_environment, free_port, question, request, run_binary, unique, wait_until  # noqa: E402
 
 DEPLOY = ROOT / "deploy"
 DRAIN_S = 660  # the default of drain_s
@@ -42,6 +42,42 @@ def test_all_that_stops_the_service_lets_it_drain():
     pod = stateful_set()["spec"]["template"]["spec"]
     pause = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
     assert DRAIN_S + pause < pod["terminationGracePeriodSeconds"] == STOP_S
+
+
+# ---- systemd
+
+def settings(unit):
+    """Pairs (name, value) of a unit."""
+    text = (DEPLOY / "systemd" / unit).read_text()
+    return re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)
+
+
+def test_the_unit_uses_what_the_service_tells_systemd():
+    unit = dict(settings("unstream.service"))
+    assert (unit["Type"], unit["NotifyAccess"]) == ("notify", "main")
+    assert (unit["ExecReload"], unit["WatchdogSec"], unit["KillMode"]) == ("/bin/kill -HUP $MAINPID", "30", "mixed")
+
+
+def test_the_socket_unit_has_the_addresses_that_the_service_would_take():
+    schema = json.loads((ROOT / "schema/config.schema.json").read_text())
+    addresses = [value for name, value in settings("unstream.socket") if name == "ListenStream"]
+    assert addresses == schema["properties"]["listen"]["default"]
+
+
+@needs("systemd-socket-activate", "systemd")
+def test_the_first_connection_to_systemds_socket_starts_the_service(binary, tmp_path):
+    port = free_port()
+    started = subprocess.Popen(
+        ["systemd-socket-activate", "-l", f"127.0.0.1:{port}", "-E", f"STATE_DIRECTORY={tmp_path}", binary],
+        stderr=(tmp_path / "log").open("wb"), env=clean_environment(HOME=str(tmp_path)))
+    try:
+        wait_until(lambda: "Listening" in (tmp_path / "log").read_text(), "systemd-socket-activate to listen")
+        assert not (tmp_path / "unstream.db").exists()
+        assert request(port, "GET", "/readyz").status == 200
+        assert (tmp_path / "unstream.db").exists()
+    finally:
+        started.terminate()
+    assert started.wait(20) == 0, (tmp_path / "log").read_text()
 
 
 # ---- the package's files
