@@ -91,7 +91,7 @@ def test_the_shipped_configuration_is_taken_with_all_that_it_suggests(binary, tm
     suggested = re.sub(r'^  // ("\w+": .*)$', r"  \1", text, flags=re.MULTILINE)
     assert suggested != text
     path = tmp_path / "unstream.json"
-    path.write_text(suggested.replace("<printf %s TOKEN | sha256sum>", "5" * 64))
+    path.write_text(suggested.replace("<unstream token billing>", "5" * 64))
     variables = re.findall(r"^#(\w+_KEY)=", (DEPLOY / "etc/environment").read_text(), re.MULTILINE)
     assert variables == ["OPENAI_API_KEY", "ANTHROPIC_API_KEY"]
     check_config(path, tmp_path, **dict.fromkeys(variables, "sk-1"))
@@ -321,3 +321,12 @@ def test_man_shows_every_key_with_its_default_and_range(pages, binary):
                      sections, re.MULTILINE)
     assert re.search(r"^ +token_sha256\s.*\n.*Required\.$", sections, re.MULTILINE)
     assert "Default: false." in sections and 'Default: ["127.0.0.1:8080", "[::1]:8080"].' in sections
+
+
+def test_the_manual_says_which_keys_need_a_restart_and_no_others(pages):
+    table = (ROOT / "service/core/config_table.c").read_text()
+    entries = re.findall(r'_KEY\([\w\s]+,\s*"(\w+)"(.*?)\.help', table, re.DOTALL)
+    needing = [name for name, facts in entries if ".restart = true" in facts]
+    assert len(entries) > 60 and "listen" in needing and "drain_s" not in needing
+    _, *items = pages[1].read_text().split("\n.It Cm ")
+    assert sorted(item.split()[0] for item in items if "Needs a restart." in item) == sorted(needing)
