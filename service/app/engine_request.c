@@ -59,10 +59,10 @@ static struct waiter *waiter_new(struct engine *engine, struct http_request *req
     waiter->engine = engine;
     waiter->request = request;
     waiter->is_result = result_url_is_one(head->path);
-    waiter->route = api_from_route(head->path, &api) ? api_route(api)
-                    : waiter->is_result              ? "/requests"
-                                                     : "other";
-    waiter->shape = api_from_route(head->path, &api) ? api_error_shape(api) : SHAPE_PROBLEM;
+    waiter->route = api_from_path(head->path, &api) ? api_route(api)
+                    : waiter->is_result             ? "/requests"
+                                                    : "other";
+    waiter->shape = api_from_path(head->path, &api) ? api_error_shape(api) : SHAPE_PROBLEM;
     waiter->first_event_ms = waiter->generation_ms = -1;
     list_init(&waiter->link);
     for (size_t i = 0; i < sizeof waiter->id.bytes; i += sizeof(uint64_t)) {

@@ -9,7 +9,7 @@ import pytest
 
 yaml = pytest.importorskip("yaml", reason="apt-get install python3-yaml")
 
-from support import BINARY, CHAT, ROOT, Service, clean_environment, free_port, question, request, run_binary, unique  # noqa: E402
+from support import BINARY, CHAT, ROOT, Service, clean_environment, free_port, question, request, run_binary, unique, wait_until  # noqa: E402
 
 DEPLOY = ROOT / "deploy"
 DRAIN_S = 660  # the default of drain_s
@@ -44,6 +44,42 @@ def test_all_that_stops_the_service_lets_it_drain():
     assert DRAIN_S + pause < pod["terminationGracePeriodSeconds"] == STOP_S
 
 
+# ---- systemd
+
+def settings(unit):
+    """Pairs (name, value) of a unit."""
+    text = (DEPLOY / "systemd" / unit).read_text()
+    return re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)
+
+
+def test_the_unit_uses_what_the_service_tells_systemd():
+    unit = dict(settings("unstream.service"))
+    assert (unit["Type"], unit["NotifyAccess"]) == ("notify", "main")
+    assert (unit["ExecReload"], unit["WatchdogSec"], unit["KillMode"]) == ("/bin/kill -HUP $MAINPID", "30", "mixed")
+
+
+def test_the_socket_unit_has_the_addresses_that_the_service_would_take():
+    schema = json.loads((ROOT / "schema/config.schema.json").read_text())
+    addresses = [value for name, value in settings("unstream.socket") if name == "ListenStream"]
+    assert addresses == schema["properties"]["listen"]["default"]
+
+
+@needs("systemd-socket-activate", "systemd")
+def test_the_first_connection_to_systemds_socket_starts_the_service(binary, tmp_path):
+    port = free_port()
+    started = subprocess.Popen(
+        ["systemd-socket-activate", "-l", f"127.0.0.1:{port}", "-E", f"STATE_DIRECTORY={tmp_path}", binary],
+        stderr=(tmp_path / "log").open("wb"), env=clean_environment(HOME=str(tmp_path)))
+    try:
+        wait_until(lambda: "Listening" in (tmp_path / "log").read_text(), "systemd-socket-activate to listen")
+        assert not (tmp_path / "unstream.db").exists()
+        assert request(port, "GET", "/readyz").status == 200
+        assert (tmp_path / "unstream.db").exists()
+    finally:
+        started.terminate()
+    assert started.wait(20) == 0, (tmp_path / "log").read_text()
+
+
 # ---- the package's files
 
 def test_the_shipped_configuration_is_taken_as_it_is(binary, tmp_path):
@@ -55,7 +91,7 @@ def test_the_shipped_configuration_is_taken_with_all_that_it_suggests(binary, tm
     suggested = re.sub(r'^  // ("\w+": .*)$', r"  \1", text, flags=re.MULTILINE)
     assert suggested != text
     path = tmp_path / "unstream.json"
-    path.write_text(suggested.replace("<printf %s TOKEN | sha256sum>", "5" * 64))
+    path.write_text(suggested.replace("<unstream token billing>", "5" * 64))
     variables = re.findall(r"^#(\w+_KEY)=", (DEPLOY / "etc/environment").read_text(), re.MULTILINE)
     assert variables == ["OPENAI_API_KEY", "ANTHROPIC_API_KEY"]
     check_config(path, tmp_path, **dict.fromkeys(variables, "sk-1"))
@@ -285,3 +321,12 @@ def test_man_shows_every_key_with_its_default_and_range(pages, binary):
                      sections, re.MULTILINE)
     assert re.search(r"^ +token_sha256\s.*\n.*Required\.$", sections, re.MULTILINE)
     assert "Default: false." in sections and 'Default: ["127.0.0.1:8080", "[::1]:8080"].' in sections
+
+
+def test_the_manual_says_which_keys_need_a_restart_and_no_others(pages):
+    table = (ROOT / "service/core/config_table.c").read_text()
+    entries = re.findall(r'_KEY\([\w\s]+,\s*"(\w+)"(.*?)\.help', table, re.DOTALL)
+    needing = [name for name, facts in entries if ".restart = true" in facts]
+    assert len(entries) > 60 and "listen" in needing and "drain_s" not in needing
+    _, *items = pages[1].read_text().split("\n.It Cm ")
+    assert sorted(item.split()[0] for item in items if "Needs a restart." in item) == sorted(needing)
