@@ -58,6 +58,7 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     }
     uint64_t boot = clock_dice();
     (void)snprintf(engine->boot_id, sizeof engine->boot_id, "%016" PRIx64, boot);
+    telemetry_init(&engine->telemetry);
     map_init(&engine->keys, SHA256_BYTES);
     map_init(&engine->by_id, FLIGHT_ID_BYTES);
     map_init(&engine->by_token, SHA256_BYTES);
@@ -81,6 +82,7 @@ void engine_free(struct engine *engine)
     engine_admission_done(engine);
     engine_unstored_done(engine);
     answers_done(&engine->answers);
+    telemetry_done(&engine->telemetry);
     map_done(&engine->keys);
     map_done(&engine->by_id);
     map_done(&engine->by_token);
@@ -121,6 +123,24 @@ bool engine_is_idle(const struct engine *engine)
 bool engine_is_ready(const struct engine *engine)
 {
     return !engine->draining && engine->store && store_stats(engine->store).readable;
+}
+
+const struct telemetry *engine_telemetry(const struct engine *engine)
+{
+    return &engine->telemetry;
+}
+
+bool engine_upstream_state(const struct engine *engine, size_t i,
+                           struct engine_upstream_state *ret)
+{
+    if (i >= engine->config->upstream_count)
+        return false;
+    *ret = (struct engine_upstream_state){
+        .name = engine->config->upstreams[i].name,
+        .flights = engine->admission.upstreams[i].held,
+        .pauses = admission_pauses(&engine->admission, i, engine_now_ms(engine)),
+    };
+    return true;
 }
 
 struct engine_state engine_state(const struct engine *engine)

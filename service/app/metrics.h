@@ -3,9 +3,13 @@
 #define APP_METRICS_H
 
 #include "app/engine.h"
+#include "app/telemetry.h"
 
-/* Appends all metrics in Prometheus' text format 0.0.4; failures stick in `out`. */
-void metrics_render(const struct engine_state *state, const struct store_stats *store,
+enum { METRICS_BYTES_MAX = TELEMETRY_BYTES_MAX + (1 << 20) };
+
+/* Appends all metrics in Prometheus' text format 0.0.4; failures stick in `out`, which has room
+ * for METRICS_BYTES_MAX. */
+void metrics_render(const struct engine *engine, const struct store_stats *store,
                     unsigned connections, struct buf *out);
 
 #endif
