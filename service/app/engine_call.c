@@ -51,14 +51,13 @@ static bool refused_include_usage(struct engine_flight *run)
     const struct attempt_outcome *outcome = &run->outcome;
     bool refused =
         outcome->end == ATTEMPT_REFUSED && (outcome->status == 400 || outcome->status == 422);
-    struct upstream_memory *memory = engine_upstream_memory(run->engine, run->intake->upstream);
     if (!refused || !run->intake->include_usage ||
         run->intake->upstream->include_usage != INCLUDE_USAGE_AUTO)
         return false;
     struct span body = blob_span(outcome->body);
     if (!body.n || !memmem(body.p, body.n, "stream_options", strlen("stream_options")))
         return false;
-    memory->usage_refused_until_ms = engine_now_ms(run->engine) + REMEMBERED_MS;
+    run->memory->usage_refused_until_ms = engine_now_ms(run->engine) + REMEMBERED_MS;
     return intake_drop_include_usage(run->intake) == OK;
 }
 
@@ -92,7 +91,6 @@ static void count_call(struct engine_flight *run, bool cancelled)
 
 enum flight_order engine_call_ended(struct engine_flight *run)
 {
-    struct upstream_memory *memory = engine_upstream_memory(run->engine, run->intake->upstream);
     int64_t now_ms = engine_now_ms(run->engine), unix_s = clock_unix_ms() / 1000;
     run->transfer = NULL;
     count_call(run, false);
@@ -105,8 +103,8 @@ enum flight_order engine_call_ended(struct engine_flight *run)
     if (run->outcome.end == ATTEMPT_ANSWERED && run->intake->api == API_SIMPLE)
         map_simple_answer(run);
     engine_weigh(run);
-    enum flight_order order = flight_on_call_end(&run->flight, &run->outcome, &memory->budget,
-                                                 now_ms, unix_s, clock_dice());
+    enum flight_order order = flight_on_call_end(
+        &run->flight, &run->outcome, &run->memory->budget, now_ms, unix_s, clock_dice());
     run->engine->counts.retries += order == FLIGHT_PAUSE;
     log_call_end(run);
     return order;
@@ -137,8 +135,7 @@ enum flight_order engine_call(struct engine_flight *run)
     if (run->first_call_ms < 0) {
         run->first_call_ms = now_ms;
         note_start(run);
-        retry_budget_earn(&engine_upstream_memory(run->engine, upstream)->budget,
-                          upstream->retry_budget_ratio, now_ms);
+        retry_budget_earn(&run->memory->budget, upstream->retry_budget_ratio, now_ms);
     }
     run->call_start_ms = now_ms;
     const struct transfer_params params = {

@@ -176,10 +176,9 @@ static void on_registered(void *context, enum rc rc, enum claim_result result,
         rc = E_CONFLICT;
     run->has_token = rc == OK && run->token.text[0];
     enum flight_order order = flight_on_registered(&run->flight, rc);
-    if (order == FLIGHT_WAIT)
+    if (order == FLIGHT_WAIT || order == FLIGHT_CALL || order == FLIGHT_COUNT)
         engine_edge_continue(run, rc);
-    else
-        engine_flight_perform(run, order);
+    engine_flight_perform(run, order);
 }
 
 /* A keyless flight gets a row, under a key that nobody can send. */

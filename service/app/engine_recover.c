@@ -54,13 +54,22 @@ static void give_up(struct engine *engine, const struct accepted_record *record,
                  "its result URL answers 503 interrupted");
 }
 
+/* Never more than a request may ask for: the clock may have been set back. */
+static int64_t time_left_ms(const struct engine *engine, const struct accepted_record *record,
+                            int64_t unix_ms)
+{
+    int64_t left_ms = record->request.deadline_ms - unix_ms;
+    int64_t max_ms = engine->config->limits.deadline_max_ms;
+    return left_ms < max_ms ? left_ms : max_ms;
+}
+
 static enum rc resume(struct engine *engine, struct intake *intake,
                       const struct accepted_record *record)
 {
     struct engine_flight *run;
     struct digest own_key;
     int64_t now_ms = engine_now_ms(engine), unix_ms = clock_unix_ms();
-    intake->wait_ms = record->request.deadline_ms - unix_ms;
+    intake->wait_ms = time_left_ms(engine, record, unix_ms);
     enum rc rc = engine_own_key(&record->flight, &own_key);
     if (rc == OK) {
         intake->keyed = !digest_eq(&own_key, &record->key);

@@ -48,7 +48,7 @@ static enum rc identify(struct waiter *waiter)
     if (rc == OK)
         waiter->scope = caller.scope;
     if (rc == OK && caller.client)
-        waiter->client = caller.client->name;
+        waiter->client = arena_copy(http_request_arena(waiter->request), caller.client->name);
     return rc == E_NOMEM ? E_NOMEM : OK;
 }
 
@@ -192,7 +192,9 @@ static void serve_ended(struct waiter *waiter, const struct flight_record *recor
     flight_id_text(record->flight, waiter->id_text);
     if (api_from_route(record->route, &api))
         waiter->shape = api_error_shape(api);
-    if (span_is(http_request_head(waiter->request)->method, "DELETE"))
+    bool cancels = span_is(http_request_head(waiter->request)->method, "DELETE");
+    bool lost = record->state == FLIGHT_ROW_RUNNING && !kept; /* the next start may run it */
+    if (cancels && !lost)
         engine_refuse(waiter, HTTP_ERROR_ALREADY_FINISHED, NULL);
     else if (kept || record->answer.body)
         send_outcome(waiter, record, kept ? kept : &record->answer);

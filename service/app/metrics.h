@@ -7,9 +7,15 @@
 
 enum { METRICS_BYTES_MAX = TELEMETRY_BYTES_MAX + (1 << 20) };
 
+/* Of the service around the engine. */
+struct metrics_service {
+    unsigned connections;
+    uint64_t reloads, reloads_refused;
+};
+
 /* Appends all metrics in Prometheus' text format 0.0.4; failures stick in `out`, which has room
  * for METRICS_BYTES_MAX. */
 void metrics_render(const struct engine *engine, const struct store_stats *store,
-                    unsigned connections, struct buf *out);
+                    const struct metrics_service *service, struct buf *out);
 
 #endif

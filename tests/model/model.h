@@ -152,6 +152,8 @@ struct world {
     int memory_key;    /* its answers must not be at rest; MODEL_KEYLESS: none */
     bool store_full;
     int64_t store_delay_ms;              /* the longest of a commit, and of the way back */
+    int64_t store_exact_ms;              /* it takes exactly this long; -1: the dice say */
+    bool slow_store;                     /* that was more than a second, at first */
     unsigned fault_percent;              /* of store operations that fail by chance */
     unsigned provider_trouble;           /* percent of calls that go wrong */
     bool calm;                           /* no faults any more, everything is quick */
@@ -375,7 +377,7 @@ void oracle_reply(struct http_request *request, const struct http_reply *reply);
 void oracle_told(struct world *world, const struct http_reply *reply, struct span flight);
 bool oracle_was_told(struct world *world, const char *flight);
 /* An accepted flight is driven again: if it had ended, the store did not learn it. */
-void oracle_driven_again(struct world *world, const struct model_key *key);
+void oracle_driven_again(struct world *world, struct model_key *key);
 /* From now on nothing but that is told of this flight. */
 void oracle_told_cancelled(struct world *world, const char *flight);
 bool oracle_body_has(const struct http_reply *reply, const char *word);

@@ -7,7 +7,6 @@
 
 enum {
     HOLD_SLACK_MS = 120000, /* the store's queue, where it is quick */
-    QUICK_STORE_MS = 1000,
     ATTENDANCE_SLACK_MS = 1000,
 };
 
@@ -340,8 +339,7 @@ static void check_hold(const struct http_request *request)
 {
     struct world *world = request->world;
     int64_t slack_ms = request->plan == PLAN_CONFLICT ? 0 : HOLD_SLACK_MS;
-    bool quick = request->plan == PLAN_CONFLICT ||
-                 (world->troubles == 0 && world->store_delay_ms <= QUICK_STORE_MS);
+    bool quick = request->plan == PLAN_CONFLICT || (world->troubles == 0 && !world->slow_store);
     if (request->plan == PLAN_WAIT || !quick || world->starved || request->began)
         return;
     CHECK(world, world->now_ms <= request->start_ms + request->hold_ms + slack_ms);

@@ -49,11 +49,12 @@ static bool same_body(const struct blob *a, const struct blob *b)
 /* ---- upstream and store */
 
 /* I2: a call is counted before it starts, and there are never too many.  What a flight without
- * a row has called is counted when it gets one. */
+ * a row has called is counted when it gets one; one whose row came in a commit that failed goes
+ * on without it. */
 static void check_count(struct world *world, const struct model_key *key)
 {
     unsigned calls_max = world->config->idempotency.paid_calls_max;
-    if (key->is_own && !key->row.exists)
+    if (key->is_own && (!key->row.exists || key->life.store_failed))
         return;
     CHECK(world, key->row.exists && key->row.state == KEY_RUNNING);
     CHECK(world, key->row.paid_calls >= key->life.maybe_billed);
@@ -175,16 +176,18 @@ bool oracle_was_told(struct world *world, const char *flight)
     return told_of(world, span_of(flight)) != NULL;
 }
 
-void oracle_driven_again(struct world *world, const struct model_key *key)
+void oracle_driven_again(struct world *world, struct model_key *key)
 {
     char flight[FLIGHT_ID_TEXT_BYTES];
-    const struct life *life = &key->life;
+    struct life *life = &key->life;
     flight_id_text(key->row.flight, flight);
     struct told *told = told_of(world, span_of(flight));
+    bool failed = life->store_failed &&
+                  memcmp(&life->failed_flight, &key->row.flight, sizeof key->row.flight) == 0;
+    life->store_failed = false;
     if (!told)
         return;
-    CHECK(world, life->store_failed && !told->cancelled);
-    CHECK(world, memcmp(&life->failed_flight, &key->row.flight, sizeof key->row.flight) == 0);
+    CHECK(world, failed && !told->cancelled);
     blob_free(told->body);
     *told = world->told[--world->told_count];
 }

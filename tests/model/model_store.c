@@ -227,9 +227,12 @@ static void tell(struct world *world, struct operation *operation)
 
 static void arm(struct model_store *store, struct timer *timer)
 {
-    if (!timer->place)
-        world_start_timer(store->world, timer,
-                          dice_delay(&store->world->dice, store->world->store_delay_ms));
+    struct world *world = store->world;
+    if (timer->place)
+        return;
+    int64_t delay_ms = dice_delay(&world->dice, world->store_delay_ms);
+    world_start_timer(world, timer,
+                      world->store_exact_ms >= 0 ? world->store_exact_ms : delay_ms);
 }
 
 static void on_tell_due(struct timer *timer)

@@ -328,7 +328,11 @@ static void make_keys(struct world *world)
 
 void world_begin(struct world *world, uint64_t seed)
 {
-    *world = (struct world){.seed = seed, .dice = {seed}, .call_ms = -1, .sdk_retry_count = -1};
+    *world = (struct world){.seed = seed,
+                            .dice = {seed},
+                            .call_ms = -1,
+                            .store_exact_ms = -1,
+                            .sdk_retry_count = -1};
     failing_world = world;
     buf_init(&world->trace, TRACE_BYTES_MAX);
     world->log =
@@ -344,6 +348,7 @@ void world_begin(struct world *world, uint64_t seed)
     world->memory_key = dice_chance(&world->dice, 40) ? MODEL_KEYS - 1 : MODEL_KEYLESS;
     static const int64_t store_delays_ms[] = {10, 1000, 8000, 60000};
     world->store_delay_ms = store_delays_ms[dice_pick(&world->dice, COUNT_OF(store_delays_ms))];
+    world->slow_store = world->store_delay_ms > 1000;
     world_start_process(world);
 }
 

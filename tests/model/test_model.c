@@ -267,7 +267,8 @@ TEST(model, the_promises_hold_for_any_schedule)
     if (getenv("UNSTREAM_SEED"))
         run_schedules(from_environment("UNSTREAM_SEED", 0), 1);
     else
-        run_schedules(1, from_environment("UNSTREAM_SCHEDULES", FIXED_SCHEDULES));
+        run_schedules(from_environment("UNSTREAM_FIRST", 1),
+                      from_environment("UNSTREAM_SCHEDULES", FIXED_SCHEDULES));
 }
 
 /* Only where there is time to look at what they find: elsewhere a change is judged by schedules
