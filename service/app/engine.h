@@ -82,6 +82,9 @@ const char *engine_refusal_name(enum refusal refusal);
 /* Monotonic counts since the start, for metrics. */
 struct engine_counts {
     uint64_t sources[SOURCE_COUNT];
+    /* Requests that found a generation or its answer instead of starting another one: JOINED,
+     * ADOPTED or REPLAYED; and the output tokens of the answers that they were told. */
+    uint64_t duplicates[SOURCE_COUNT], tokens_saved[SOURCE_COUNT];
     uint64_t attempts[ATTEMPT_END_COUNT], attempts_cancelled; /* cancelled: by us, on a stop */
     uint64_t flights, retries, refused, disconnects;
     uint64_t refusals[REFUSAL_COUNT];

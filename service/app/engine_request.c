@@ -273,15 +273,17 @@ static void log_request(const struct waiter *waiter, bool delivered)
 
 static void count_request(const struct waiter *waiter)
 {
-    bool saved = waiter->duplicate != SOURCE_NONE && waiter->status == 200;
+    struct engine_counts *counts = &waiter->engine->counts;
     const struct telemetry_request request = {
         .route = span_of(waiter->route),
         .client = waiter->client,
-        .status = waiter->status,
+        .status = waiter->left ? 0 : waiter->status, /* it may have been written all the same */
         .source = waiter->source,
-        .duplicate = waiter->duplicate,
-        .tokens_saved = saved ? waiter->usage.output_tokens : 0,
     };
+    counts->sources[waiter->source]++;
+    counts->duplicates[waiter->duplicate]++;
+    if (request.status == 200)
+        counts->tokens_saved[waiter->duplicate] += waiter->usage.output_tokens;
     telemetry_request(&waiter->engine->telemetry, &request);
 }
 
@@ -296,7 +298,6 @@ static void on_end(void *context, struct http_request *request, bool delivered)
     engine_result_end(waiter);
     intake_free(waiter->intake);
     waiter->intake = NULL;
-    engine->counts.sources[waiter->source]++;
     count_request(waiter);
     log_request(waiter, delivered);
     http_request_set_tag(request, NULL);

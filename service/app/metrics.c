@@ -101,6 +101,26 @@ static void add_sources(struct buf *out, const struct engine_counts *counts)
                      counts->sources[source]);
 }
 
+static void add_duplicates(struct buf *out, const struct engine_counts *counts)
+{
+    static const enum source sources[] = {SOURCE_JOINED, SOURCE_REPLAYED, SOURCE_ADOPTED};
+    const char *avoided = "unstream_duplicates_avoided_total";
+    const char *saved = "unstream_output_tokens_saved_total";
+    series_render_head(avoided, "counter",
+                       "Requests that found a generation or its answer instead of starting "
+                       "another one.",
+                       out);
+    for (size_t i = 0; i < COUNT_OF(sources); i++)
+        add_labelled(out, avoided, "source", span_of(source_name(sources[i])),
+                     counts->duplicates[sources[i]]);
+    series_render_head(saved, "counter",
+                       "Output tokens of the answers they were told, which are not paid twice.",
+                       out);
+    for (size_t i = 0; i < COUNT_OF(sources); i++)
+        add_labelled(out, saved, "source", span_of(source_name(sources[i])),
+                     counts->tokens_saved[sources[i]]);
+}
+
 static void add_attempts(struct buf *out, const struct engine_counts *counts)
 {
     const char *name = "unstream_attempts_total";
@@ -158,6 +178,7 @@ void metrics_render(const struct engine *engine, const struct store_stats *store
     METRICS_TABLE(X)
 #undef X
     add_sources(out, &state->counts);
+    add_duplicates(out, &state->counts);
     add_attempts(out, &state->counts);
     add_refusals(out, &state->counts);
     add_upstreams(out, engine);

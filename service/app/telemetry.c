@@ -19,14 +19,6 @@ static const struct series_family_info infos[TELEMETRY_FAMILY_COUNT] = {
                             "Requests by route, configured client, status (none: the client "
                             "left before its reply) and Idempotency-Status.",
                             {"route", "client", "status", "source"}},
-    [TELEMETRY_DUPLICATES] = {"unstream_duplicates_avoided_total",
-                              "Requests that found a generation or its answer instead of "
-                              "starting another one.",
-                              {"source"}},
-    [TELEMETRY_TOKENS_SAVED] = {"unstream_output_tokens_saved_total",
-                                "Output tokens of answers that duplicates got without paying "
-                                "for them again.",
-                                {"source"}},
     [TELEMETRY_DURATION] = {"gen_ai_client_operation_duration_seconds",
                             "Duration of upstream calls.",
                             {GEN_AI_LABELS, "error_type"},
@@ -51,17 +43,6 @@ static const struct series_family_info infos[TELEMETRY_FAMILY_COUNT] = {
                           BOUNDS(overhead_bounds)},
 };
 
-/* Those who look for increases see the first one only if there was a zero. */
-static void add_zeros(struct telemetry *telemetry)
-{
-    static const enum source sources[] = {SOURCE_JOINED, SOURCE_REPLAYED, SOURCE_ADOPTED};
-    for (size_t i = 0; i < COUNT_OF(sources); i++) {
-        const struct span source = span_of(source_name(sources[i]));
-        series_add(&telemetry->families[TELEMETRY_DUPLICATES], &source, 0);
-        series_add(&telemetry->families[TELEMETRY_TOKENS_SAVED], &source, 0);
-    }
-}
-
 void telemetry_init(struct telemetry *telemetry)
 {
     struct series_names *words = &telemetry->words, *models = &telemetry->models;
@@ -76,7 +57,6 @@ void telemetry_init(struct telemetry *telemetry)
         series_family_init(&telemetry->families[i], &infos[i], of_call ? of_calls : of_requests,
                            TELEMETRY_SERIES_MAX);
     }
-    add_zeros(telemetry);
 }
 
 void telemetry_done(struct telemetry *telemetry)
@@ -98,11 +78,6 @@ void telemetry_request(struct telemetry *telemetry, const struct telemetry_reque
     const struct span values[] = {request->route, request->client, span_of(status),
                                   span_of(source_name(request->source))};
     series_add(&telemetry->families[TELEMETRY_REQUESTS], values, 1);
-    if (request->duplicate == SOURCE_NONE)
-        return;
-    const struct span how = span_of(source_name(request->duplicate));
-    series_add(&telemetry->families[TELEMETRY_DUPLICATES], &how, 1);
-    series_add(&telemetry->families[TELEMETRY_TOKENS_SAVED], &how, request->tokens_saved);
 }
 
 /* ---- calls */

@@ -1,5 +1,5 @@
-/* What is counted by label, for /metrics: requests, upstream calls as OpenTelemetry names them,
- * what duplicates did not cost, and the time that the service itself adds.
+/* What is counted by label, for /metrics: requests, upstream calls as OpenTelemetry names them, and
+ * the time that the service itself adds.
  *
  * The gen_ai_* families follow OpenTelemetry's semantic conventions for GenAI client metrics,
  * names and buckets included, in Prometheus' spelling
@@ -26,8 +26,6 @@ enum {
 
 enum telemetry_family {
     TELEMETRY_REQUESTS,
-    TELEMETRY_DUPLICATES,
-    TELEMETRY_TOKENS_SAVED,
     TELEMETRY_DURATION,
     TELEMETRY_FIRST_CHUNK,
     TELEMETRY_TOKENS,
@@ -41,15 +39,14 @@ struct telemetry {
     struct series_family families[TELEMETRY_FAMILY_COUNT];
 };
 
+/* Takes no memory yet. */
 void telemetry_init(struct telemetry *telemetry);
 void telemetry_done(struct telemetry *telemetry);
 
 struct telemetry_request {
     struct span route, client; /* client: a configured name; absent: none */
-    int status;                /* 0: no reply was given */
+    int status;                /* 0: the client left before its reply */
     enum source source;        /* as it was told */
-    enum source duplicate; /* how it cost no generation: JOINED, ADOPTED or REPLAYED; NONE */
-    uint64_t tokens_saved; /* output tokens of the answer that it got all the same */
 };
 
 /* A request is over. */

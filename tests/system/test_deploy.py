@@ -188,20 +188,6 @@ def panel_expressions():
     return [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
 
 
-@pytest.fixture(scope="module")
-def promtool(tmp_path_factory):
-    """The tool; with UNSTREAM_ALL from Debian's package, without installing its daemon."""
-    if path := shutil.which("promtool"):
-        return path
-    if "UNSTREAM_ALL" not in os.environ:
-        pytest.skip("promtool is missing: it is fetched with UNSTREAM_ALL (tests/run --all)")
-    directory = tmp_path_factory.mktemp("prometheus")
-    run("apt-get", "-q", "download", "prometheus", cwd=directory)
-    [package] = directory.glob("prometheus_*.deb")
-    run("dpkg-deb", "-x", package, directory)
-    return directory / "usr/bin/promtool"
-
-
 def test_the_alerts_are_sound_and_fire_when_they_should(promtool):
     run(promtool, "check", "rules", "alerts.yaml", cwd=DEPLOY / "prometheus")
     run(promtool, "test", "rules", "alerts_test.yaml", cwd=DEPLOY / "prometheus")

@@ -204,23 +204,6 @@ TEST(telemetry, a_request_without_reply_has_no_status)
     assert_line(&t, "unstream_requests_total{route=\"/v1/responses\",status=\"none\"} 1");
 }
 
-TEST(telemetry, a_duplicate_saves_a_generation_and_its_tokens)
-{
-    TELEMETRY(t);
-    assert_line(&t, "unstream_duplicates_avoided_total{source=\"joined\"} 0");
-    assert_line(&t, "unstream_output_tokens_saved_total{source=\"replayed\"} 0");
-    const struct telemetry_request what = {.route = SPAN("/v1/responses"),
-                                           .status = 200,
-                                           .source = SOURCE_REPLAYED,
-                                           .duplicate = SOURCE_REPLAYED,
-                                           .tokens_saved = 12};
-    telemetry_request(&t, &what);
-    telemetry_request(&t, &what);
-    assert_line(&t, "unstream_duplicates_avoided_total{source=\"replayed\"} 2");
-    assert_line(&t, "unstream_output_tokens_saved_total{source=\"replayed\"} 24");
-    assert_line(&t, "unstream_duplicates_avoided_total{source=\"joined\"} 0");
-}
-
 TEST(telemetry, what_we_add_is_told_in_seconds)
 {
     TELEMETRY(t);
