@@ -213,9 +213,13 @@ def test_alerts_and_panels_ask_for_metrics_that_exist_and_panels_for_all(launch,
     service = launch({"ops_listen": f"127.0.0.1:{port}"})
     assert service.post(CHAT, question(CHAT, unique("counted")), unique("key")).status == 200
     served = request(port, "GET", "/metrics").body.decode()
-    names = set(re.findall(r"^# TYPE (\w+)", served, re.MULTILINE))
-    alerts, panels = ({name for expression in expressions for name in re.findall(r"unstream_\w+", expression)}
+    types = dict(re.findall(r"^# TYPE (\w+) (\w+)", served, re.MULTILINE))
+    samples = {name + suffix: name for name, kind in types.items()
+               for suffix in (("_bucket", "_sum", "_count") if kind == "histogram" else ("",))}
+    alerts, panels = ({samples.get(name, name) for expression in expressions
+                       for name in re.findall(r"\b(?:unstream|gen_ai_client)_\w+", expression)}
                       for expressions in (alert_expressions(), panel_expressions()))
+    names = set(types)
     assert alerts - names == set() and panels - names == set()
     assert names - panels == {"unstream_build_info"}
     for label, value in re.findall(r'(status|source|end)!?="([^"]*)"', " ".join(alert_expressions())):
