@@ -106,6 +106,17 @@ def test_time_in_the_queue(logged, provider):
     assert line["queue_ms"] == 0 and line["generation_ms"] >= 1500
 
 
+def test_time_in_the_queue_of_one_that_never_got_a_slot(logged, provider):
+    service, lines = logged({"limits": {"flights_max": 1, "queue_max": 5, "queue_s": 60}})
+    slow, late = provider.script(unique("slow"), {"pause_s": 2.5}), unique("late")
+    first = in_background(service.post, CHAT, question(CHAT, slow))
+    provider.wait_for(slow)
+    assert service.post(CHAT, question(CHAT, late), headers={"Unstream-Deadline": "1"}).status == 504
+    assert first.result().status == 200
+    [line] = lines(model=late)
+    assert line["error"] == "deadline_exceeded" and 900 <= line["queue_ms"] <= line["total_ms"]
+
+
 def test_retries_and_what_happens_next(logged, provider):
     service, lines = logged({"upstreams": {"chat": {"attempts_max": 2}}})
     model = provider.script(unique("model"), {"status": 500, "body": {"error": {"message": "x"}}}, repeat=True)
