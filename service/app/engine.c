@@ -66,6 +66,7 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     engine->log = params->log;
     uint64_t boot = clock_dice();
     (void)snprintf(engine->boot_id, sizeof engine->boot_id, "%016" PRIx64, boot);
+    telemetry_init(&engine->telemetry);
     map_init(&engine->keys, SHA256_BYTES);
     map_init(&engine->by_id, FLIGHT_ID_BYTES);
     map_init(&engine->by_token, SHA256_BYTES);
@@ -88,6 +89,7 @@ void engine_free(struct engine *engine)
     engine_kin_done(engine);
     engine_unstored_done(engine);
     answers_done(&engine->answers);
+    telemetry_done(&engine->telemetry);
     map_done(&engine->keys);
     map_done(&engine->by_id);
     map_done(&engine->by_token);
@@ -140,6 +142,28 @@ bool engine_is_idle(const struct engine *engine)
 bool engine_is_ready(const struct engine *engine)
 {
     return !engine->draining && engine->store && store_stats(engine->store).readable;
+}
+
+const struct telemetry *engine_telemetry(const struct engine *engine)
+{
+    return &engine->telemetry;
+}
+
+bool engine_upstream_state(const struct engine *engine, size_t i,
+                           struct engine_upstream_state *ret)
+{
+    struct list *link = engine->upstreams.next;
+    for (; i > 0 && link != &engine->upstreams; i--)
+        link = link->next;
+    if (link == &engine->upstreams)
+        return false;
+    const struct upstream_memory *memory = CONTAINER_OF(link, struct upstream_memory, link);
+    *ret = (struct engine_upstream_state){
+        .name = {memory->name, memory->name_bytes},
+        .flights = engine->admission.upstreams[memory->slot]->held,
+        .pauses = admission_pauses(&engine->admission, memory->slot, engine_now_ms(engine)),
+    };
+    return true;
 }
 
 struct engine_state engine_state(const struct engine *engine)

@@ -81,9 +81,11 @@ const char *engine_refusal_name(enum refusal refusal);
 
 /* Monotonic counts since the start, for metrics. */
 struct engine_counts {
-    uint64_t requests[6]; /* by first digit of the status; [0]: no reply */
     uint64_t sources[SOURCE_COUNT];
-    uint64_t attempts[ATTEMPT_END_COUNT];
+    /* Requests that found a generation or its answer instead of starting another one: JOINED,
+     * ADOPTED or REPLAYED; and the output tokens of the answers that they were told. */
+    uint64_t duplicates[SOURCE_COUNT], tokens_saved[SOURCE_COUNT];
+    uint64_t attempts[ATTEMPT_END_COUNT], attempts_cancelled; /* cancelled: by us, on a stop */
     uint64_t flights, retries, refused, disconnects;
     uint64_t refusals[REFUSAL_COUNT];
     uint64_t queued, fallbacks;     /* flights that had to wait for a slot; that changed over */
@@ -106,5 +108,18 @@ struct engine_state {
 };
 
 struct engine_state engine_state(const struct engine *engine);
+/* What is counted by label. */
+struct telemetry;
+const struct telemetry *engine_telemetry(const struct engine *engine);
+
+struct engine_upstream_state {
+    struct span name;
+    unsigned flights; /* that have a slot there */
+    unsigned pauses;  /* credentials whose calls wait, because the provider asked for it */
+};
+
+/* Of the upstream with this index.  False: there are no more. */
+bool engine_upstream_state(const struct engine *engine, size_t i,
+                           struct engine_upstream_state *ret);
 
 #endif

@@ -2,6 +2,8 @@
  * feeds their completions back. */
 #include "app/engine_internal.h"
 
+#include "app/clock.h"
+
 #include <stdlib.h>
 
 static struct timers *timers(const struct engine_flight *run)
@@ -28,8 +30,18 @@ void engine_flight_discard(struct engine_flight *run)
     free(run);
 }
 
+/* Waiters of an answer have just been replied to. */
+static void note_answer(struct engine_flight *run)
+{
+    int64_t last_byte_us = run->outcome.last_byte_us;
+    if (run->flight.verdict.body == VERDICT_ANSWER && last_byte_us > 0)
+        telemetry_answer(&run->engine->telemetry, run->intake->keyed,
+                         clock_monotonic_us() - last_byte_us);
+}
+
 static void ended(struct engine_flight *run)
 {
+    bool attended = !list_is_empty(&run->waiters);
     run->end_ms = engine_now_ms(run->engine);
     if (run->flight.verdict.body == VERDICT_STORED)
         run->source = SOURCE_REPLAYED;
@@ -38,6 +50,8 @@ static void ended(struct engine_flight *run)
         run->source = unstored ? SOURCE_UNSTORED : SOURCE_EXECUTED;
     }
     engine_answer_waiters(run);
+    if (attended)
+        note_answer(run);
     timers_stop(timers(run), &run->deadline);
     engine_forget(run);
     intake_drop_bodies(run->intake);

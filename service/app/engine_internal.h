@@ -6,6 +6,7 @@
 #include "app/engine.h"
 #include "app/intake.h"
 #include "app/reply.h"
+#include "app/telemetry.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "core/admission.h"
@@ -15,8 +16,12 @@
 #include "core/flight.h"
 #include "core/rate_limit.h"
 #include "core/result_url.h"
+#include "core/usage.h"
 
-enum { BOOT_ID_TEXT_BYTES = 17 };
+enum {
+    BOOT_ID_TEXT_BYTES = 17,
+    KEY_TEXT_BYTES = 9, /* the first digits of a key's digest, which tell keys apart in logs */
+};
 
 /* What is remembered of an upstream between flights.  It belongs to the name: it lives as long as
  * the configuration has an upstream of this name or a flight that runs at one, so that neither a
@@ -77,6 +82,7 @@ struct engine {
     struct list upstreams;          /* struct upstream_memory.link */
     struct rate_limit *rate_limits; /* one per configured client */
     struct engine_counts counts;
+    struct telemetry telemetry;
     bool draining;
     bool recovering; /* accepted requests of an earlier process are being taken up */
 };
@@ -118,6 +124,7 @@ struct engine_flight {
     enum source source;   /* for the waiter that started it */
     int64_t start_ms, first_call_ms, call_start_ms, end_ms; /* monotonic, -1: not yet */
     int64_t first_event_ms;                                 /* since first_call_ms, -1: none */
+    int64_t asked_us; /* monotonic: the request that started it was complete; 0: nobody's was */
 };
 
 /* One client connection that waits, or a request on its way to being one.  Lives in the
@@ -154,12 +161,17 @@ struct waiter {
     struct flight_id id;
     enum error_shape shape;
     const char *route;
-    struct span client, model; /* in the request's arena */
+    struct span client, model, upstream; /* in the request's arena */
+    char key_text[KEY_TEXT_BYTES];       /* of the caller's key; empty: keyless */
     int status;
     enum source source;
-    const char *error_code;
+    enum source duplicate; /* how it cost no generation: JOINED, ADOPTED or REPLAYED */
+    const char *error_code,
+        *hold_end; /* hold_end: what the end of its hold brought; NULL: nothing */
     unsigned attempts;
-    int64_t first_event_ms, generation_ms, output_tokens;
+    int64_t queue_ms, first_event_ms, generation_ms;
+    struct usage usage;
+    int64_t complete_us; /* monotonic: all of the request was there */
 };
 
 /* ---- engine_flight.c: one flight from order to order */
@@ -230,6 +242,8 @@ void engine_admission_pause_begins(struct engine_flight *run);
 void engine_admission_follow(struct engine_flight *run);
 /* It calls no more, and needs no slot.  Twice is fine. */
 void engine_admission_leave(struct engine_flight *run);
+/* How long it has waited for slots and brakes, all together. */
+int64_t engine_queue_ms(const struct engine_flight *run);
 /* Nobody waits for a slot any more. */
 void engine_admission_drain(struct engine *engine);
 
@@ -311,6 +325,8 @@ void engine_answer_waiters(struct engine_flight *run);
 /* The answer of this ended flight was written to this waiter: if it is kept until it is
  * delivered, that is to be known. */
 void engine_telling(struct waiter *waiter, struct engine_flight *run);
+/* What its flight says of itself so far, for the log line. */
+void engine_note_flight(struct waiter *waiter, const struct engine_flight *run);
 /* Reply with the answer of a flight that ended. */
 void engine_answer(struct waiter *waiter, struct engine_flight *run);
 

@@ -152,6 +152,8 @@ bool engine_replay(struct waiter *waiter)
     }
     flight_id_text(kept->flight, waiter->id_text);
     waiter->status = kept->answer.status;
+    waiter->duplicate = SOURCE_REPLAYED;
+    waiter->usage = usage_of_answer(blob_span(kept->answer.body));
     waiter->source = kept->unstored ? SOURCE_UNSTORED : SOURCE_REPLAYED;
     const struct reply reply = {
         .answer = kept->answer,

@@ -2,6 +2,8 @@
 
 #include "core/json.h"
 
+#include <ctype.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,11 +37,20 @@ static void add_time(struct buf *text)
 static void add_quoted(struct buf *text, struct span value)
 {
     BUF(clean, LOG_LINE_BYTES_MAX);
-    for (size_t i = 0; i < value.n && i < LOG_LINE_BYTES_MAX / 2; i++) {
+    for (size_t i = 0; i < value.n; i++) {
         unsigned char c = (unsigned char)value.p[i];
         buf_add_byte(&clean, c < 0x80 && c != 0x7F ? (char)c : '?');
     }
     json_quote(buf_span(&clean), text);
+}
+
+/* What the text format shows without quotes, to be read and searched for as it is. */
+static bool is_plain(struct span value)
+{
+    for (size_t i = 0; i < value.n; i++)
+        if (!isalnum((unsigned char)value.p[i]) && !strchr("-_.:/+@", value.p[i]))
+            return false;
+    return value.n > 0;
 }
 
 static void add_name(struct log_line *line, const char *name)
@@ -73,8 +84,13 @@ void log_span(struct log_line *line, const char *name, struct span value)
     if (!line->log || !value.p)
         return;
     size_t before = line->text.n;
+    if (value.n > LOG_LINE_BYTES_MAX / 2)
+        value.n = LOG_LINE_BYTES_MAX / 2;
     add_name(line, name);
-    add_quoted(&line->text, value);
+    if (line->log->format == LOG_FORMAT_TEXT && is_plain(value))
+        buf_add(&line->text, value);
+    else
+        add_quoted(&line->text, value);
     if (buf_rc(&line->text) == E_LIMIT) { /* leave this value out, keep the line whole */
         line->text.rc = OK;
         line->text.n = before;

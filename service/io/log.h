@@ -6,8 +6,8 @@
  *     log_int(&line, "status", 200);
  *     log_end(&line);
  *
- * Everything is escaped, so that no value can forge a line; bytes that are not UTF-8 become
- * '?'. Never log bodies, credentials, keys or result tokens.  A line is cut at
+ * In text, simple values stand without quotes.  Everything else is escaped, so that no value can
+ * forge a line; bytes that are not ASCII become '?'. Never log bodies, credentials, keys or result tokens.  A line is cut at
  * LOG_LINE_BYTES_MAX and written by one write(2); what cannot be written is lost, as there is
  * nowhere to say so. Thread: the loop. */
 #ifndef IO_LOG_H

@@ -47,6 +47,11 @@ int64_t clock_unix_ms(void)
     return world_unix_ms(clock_world);
 }
 
+int64_t clock_monotonic_us(void)
+{
+    return clock_world->now_ms * 1000;
+}
+
 uint64_t clock_dice(void)
 {
     return dice_next(&clock_world->dice);
