@@ -34,8 +34,8 @@ static void add_time(struct buf *text)
 /* Quoted as a JSON string, which in the text format is unambiguous too. */
 static void add_quoted(struct buf *text, struct span value)
 {
-    BUF(clean, LOG_LINE_BYTES_MAX);
-    for (size_t i = 0; i < value.n && i < LOG_LINE_BYTES_MAX / 2; i++) {
+    BUF(clean, LOG_VALUE_BYTES_MAX);
+    for (size_t i = 0; i < value.n && i < LOG_VALUE_BYTES_MAX; i++) {
         unsigned char c = (unsigned char)value.p[i];
         buf_add_byte(&clean, c < 0x80 && c != 0x7F ? (char)c : '?');
     }
@@ -73,8 +73,10 @@ void log_span(struct log_line *line, const char *name, struct span value)
     if (!line->log || !value.p)
         return;
     size_t before = line->text.n;
+    line->text.bytes_max = LOG_LINE_BYTES_MAX - LOG_RESERVE_BYTES;
     add_name(line, name);
     add_quoted(&line->text, value);
+    line->text.bytes_max = LOG_LINE_BYTES_MAX;
     if (buf_rc(&line->text) == E_LIMIT) { /* leave this value out, keep the line whole */
         line->text.rc = OK;
         line->text.n = before;
