@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from support import BINARY, SDK_OF, Provider, Service, alone, clean_environment  # noqa: E402
+import leaks  # noqa: E402
+from support import BINARY, SANITIZER, SDK_OF, Provider, Service, alone, clean_environment  # noqa: E402
 
 SDK = Path(__file__).parent / "sdk"
 NODE = SDK / "node_modules/.bin/node"
@@ -18,6 +19,23 @@ LOCK, INSTALLED = SDK / "package-lock.json", SDK / "node_modules/.package-lock.j
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes a minute of its own (leave out with -m 'not long')")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_stands_anywhere():
+    """After everything has ended: what all the tests together left behind."""
+    yield
+    found = list(leaks.findings())
+    assert not found, "\n".join(found[:50])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_sanitizer_complains():
+    """Of a service whose end its test did not look at, too."""
+    yield
+    logs = {log for directory, _ in leaks.services for log in directory.glob("log-*")}
+    bad = [log for log in sorted(logs) if SANITIZER.search(log.read_text(errors="replace"))]
+    assert not bad, f"{bad}\n{bad[0].read_text(errors='replace')}"
 
 
 @pytest.fixture(scope="session")

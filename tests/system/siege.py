@@ -41,8 +41,11 @@ class Besieged(Service):
     @contextlib.contextmanager
     def bounded(self, growth_max=GROWTH_MAX):
         """What happens inside takes no more memory than that at any time."""
-        (self.proc / "clear_refs").write_text("5")  # VmHWM begins anew
         before = self.memory()
+        try:
+            (self.proc / "clear_refs").write_text("5")  # VmHWM begins anew
+        except PermissionError:  # only root looks into the service: less is seen
+            before = self.memory("VmHWM")
         yield
         assert self.memory("VmHWM") - before <= growth_max
 

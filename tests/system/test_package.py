@@ -63,6 +63,10 @@ def test_it_starts_without_keys_and_keeps_them_from_other_users(package, unpacke
     assert '"api_key": null' in re.sub(r'":\s+', '": ', printed) and '"sk-' not in printed
 
 
+def test_its_program_is_hardened(unpacked):
+    run(ROOT / "tests/check/hardening", unpacked / "usr/bin/unstream")
+
+
 @needs("lintian", "lintian")
 def test_lintian_finds_no_error_and_no_warning(package):
     found = run("lintian", "--allow-root", "--fail-on", "none", "--tag-display-limit", "0", package)
