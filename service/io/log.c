@@ -82,10 +82,11 @@ void log_begin(struct log_line *line, const struct log *log, enum log_level leve
 
 void log_span(struct log_line *line, const char *name, struct span value)
 {
-    if (!line->log || !value.p)
-        return;
+    const size_t room = LOG_LINE_BYTES_MAX - LOG_RESERVE_BYTES;
     size_t before = line->text.n;
-    line->text.bytes_max = LOG_LINE_BYTES_MAX - LOG_RESERVE_BYTES;
+    if (!line->log || !value.p || before > room)
+        return;
+    line->text.bytes_max = room;
     add_name(line, name);
     if (line->log->format == LOG_FORMAT_TEXT && is_plain(value))
         buf_add(&line->text, value);

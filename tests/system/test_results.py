@@ -6,7 +6,7 @@ import time
 
 import pytest
 from support import (CHAT, MESSAGES, RESPONSES, ROUTES, SIMPLE, UPSTREAMS, Service, assert_answer,
-                     assert_error, exact, free_port, in_background, question, raw_post, request, unique,
+                     assert_error, assert_whole, exact, free_port, in_background, question, raw_post, request, unique,
                      wait_until)
 
 TOKENS = {name: f"token-of-{name}" for name in ("alice", "bob")}
@@ -385,7 +385,9 @@ def test_a_late_error_cuts_the_body_and_the_retry_gets_the_true_outcome(beating,
     assert rest.strip() == b"" and len(rest) < int(re.search(rb"(?i)content-length: (\d+)", head)[1])
     ident = re.search(rb"(?i)unstream-request-id: (\w+)", head)[1].decode()
     assert beating.get(f"/requests/{ident}", ALICE).status == 400
-    assert_answer(post(beating, CHAT, body, key), key_status="executed")
+    retry = post(beating, CHAT, body, key)  # on a slow machine it is behind a heartbeat too
+    assert_whole(retry)
+    assert retry["idempotency-status"] in ("executed", None) and provider.hits(model) == 2, retry
 
 
 def test_an_answer_longer_than_declared_is_cut_stored_and_replayed(beating, provider):

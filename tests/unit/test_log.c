@@ -137,3 +137,22 @@ TEST(log, a_line_that_is_full_of_values_is_written_with_its_numbers)
         assert_string_equal(line + length - strlen(" number=-7\n"), " number=-7\n");
     }
 }
+
+TEST(log, a_value_behind_numbers_does_not_make_a_full_line_longer)
+{
+    const struct log log = open_log(LOG_FORMAT_TEXT);
+    struct log_line line;
+    log_begin(&line, &log, LOG_LEVEL_INFO, "event");
+    log_span(&line, "first", bytes(4096));
+    log_span(&line, "second", bytes(8192 - 1024 - 4096 - 80));
+    for (int i = 0; i < 20; i++) {
+        log_int(&line, "number", i);
+        log_span(&line, "late", bytes(4096));
+    }
+    log_end(&line);
+    const char *text = written();
+    assert_true(strlen(text) < 8192);
+    assert_non_null(strstr(text, "v\" number=0 number=1 "));
+    assert_non_null(strstr(text, " number=19\n"));
+    assert_null(strstr(text, "late"));
+}
