@@ -164,6 +164,9 @@ void model_flight_end(struct world *world, struct flight_id flight, enum flight_
     /* What was accepted, and told so, does not end because a process does. */
     CHECK(world, !row->accepted || !is_known(world, flight) ||
                      !span_is(answer->error_code, "draining"));
+    /* Errors of ours may be at rest whatever was asked. */
+    CHECK(world, answer->body || !answer->error_code.p || world->starved ||
+                     span_is(answer->error_code, "interrupted"));
     if (state == FLIGHT_ROW_DONE && is_known(world, flight))
         check_kept(world, row, forget_ms);
     model_publication_free(take(row->accepted));
