@@ -110,6 +110,27 @@ struct model_call {
     bool taken; /* by a request that was no retry */
 };
 
+/* What schedules meet, and how often 100 of them do at the least.  X(what, times) */
+#define SEEN_TABLE(X)                                                                          \
+    X(calls, 100)                                                                              \
+    X(replies, 1000)                                                                           \
+    X(joins, 50)                                                                               \
+    X(replays, 100)                                                                            \
+    X(unstored, 1)                                                                             \
+    X(adopted, 1)                                                                              \
+    X(mismatches, 100)                                                                         \
+    X(crashes, 50)                                                                             \
+    X(stuck, 0)                                                                                \
+    X(accepted, 20)                                                                            \
+    X(resumed, 4)                                                                              \
+    X(redirects, 10)                                                                           \
+    X(conflicts, 100)                                                                          \
+    X(heartbeats, 10)                                                                          \
+    X(registered, 5)                                                                           \
+    X(results, 50)                                                                             \
+    X(denied, 40)                                                                              \
+    X(cancelled, 1)
+
 struct world {
     uint64_t seed;
     struct dice dice;
@@ -170,9 +191,9 @@ struct world {
     struct model_call *calls;
     int64_t attended_ms[MODEL_SCOPES][MODEL_SESSIONS]; /* when somebody waited last */
     struct {
-        uint64_t replies, replays, joins, unstored, adopted, mismatches, crashes, calls, stuck;
-        uint64_t accepted, redirects, conflicts, heartbeats, results, denied, cancelled,
-            resumed, registered;
+#define X(name, least) uint64_t name;
+        SEEN_TABLE(X)
+#undef X
     } seen;
 };
 
