@@ -9,12 +9,6 @@
 
 /* ---- tables */
 
-struct upstream_memory *engine_upstream_memory(struct engine *engine,
-                                               const struct config_upstream *upstream)
-{
-    return &engine->upstreams[upstream - engine->config->upstreams];
-}
-
 void engine_forget(struct engine_flight *run)
 {
     struct engine *engine = run->engine;
@@ -33,29 +27,43 @@ void engine_forget(struct engine_flight *run)
 
 /* ---- the engine's own life */
 
+/* What is remembered by names of the configuration.  E_NOMEM: it is as it was. */
+static enum rc follow(struct engine *engine, const struct config *config)
+{
+    struct rate_limit *limits;
+    enum rc rc = engine_rate_limits_for(engine, config, &limits);
+    if (rc == OK)
+        rc = engine_upstreams_follow(engine, config);
+    if (rc != OK) {
+        free(limits);
+        return rc;
+    }
+    free(engine->rate_limits);
+    engine->rate_limits = limits;
+    return OK;
+}
+
 enum rc engine_new(const struct engine_params *params, struct engine **ret)
 {
     struct engine *engine = calloc(1, sizeof *engine);
     if (!engine)
         return E_NOMEM;
-    engine->upstreams = calloc(params->config->upstream_count, sizeof *engine->upstreams);
-    if (!engine->upstreams) {
+    engine->loop = params->loop;
+    list_init(&engine->upstreams);
+    if (engine_admission_init(engine) != OK) {
+        free(engine);
+        return E_NOMEM;
+    }
+    if (follow(engine, params->config) != OK) {
+        engine_upstreams_done(engine);
+        engine_admission_done(engine);
         free(engine);
         return E_NOMEM;
     }
     engine->config = config_ref(params->config);
-    engine->loop = params->loop;
     engine->store = params->store;
     engine->upstream = params->upstream;
     engine->log = params->log;
-    for (size_t i = 0; i < params->config->upstream_count; i++)
-        retry_budget_init(&engine->upstreams[i].budget, event_loop_now_ms(params->loop));
-    if (engine_admission_init(engine) != OK) {
-        config_free(engine->config);
-        free(engine->upstreams);
-        free(engine);
-        return E_NOMEM;
-    }
     uint64_t boot = clock_dice();
     (void)snprintf(engine->boot_id, sizeof engine->boot_id, "%016" PRIx64, boot);
     map_init(&engine->keys, SHA256_BYTES);
@@ -78,15 +86,26 @@ void engine_free(struct engine *engine)
     while (!list_is_empty(&engine->ended))
         engine_flight_discard(CONTAINER_OF(engine->ended.next, struct engine_flight, link));
     engine_kin_done(engine);
-    engine_admission_done(engine);
     engine_unstored_done(engine);
     answers_done(&engine->answers);
     map_done(&engine->keys);
     map_done(&engine->by_id);
     map_done(&engine->by_token);
+    engine_upstreams_done(engine);
+    engine_admission_done(engine);
     config_free(engine->config);
-    free(engine->upstreams);
     free(engine);
+}
+
+enum rc engine_reconfigure(struct engine *engine, struct config *config)
+{
+    enum rc rc = follow(engine, config);
+    if (rc != OK)
+        return rc;
+    config_free(engine->config);
+    engine->config = config_ref(config);
+    engine_admission_wake(engine); /* there may be more room now */
+    return OK;
 }
 
 void engine_drain(struct engine *engine)

@@ -34,6 +34,10 @@ MUST_CHECK enum rc engine_new(const struct engine_params *params, struct engine 
 void engine_free(struct engine *engine);
 OWNED_DEFINE(engine)
 
+/* New requests are held to this configuration, of which a reference is taken; flights go on with
+ * the one they began with.  Retry budgets and the like stay with an upstream's name.  E_NOMEM:
+ * nothing has changed. */
+MUST_CHECK enum rc engine_reconfigure(struct engine *engine, struct config *config);
 /* Take up the requests that an earlier process accepted, before a front is opened; done when
  * engine_is_recovering is false.  E_NOMEM. */
 MUST_CHECK enum rc engine_recover(struct engine *engine);

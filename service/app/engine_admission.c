@@ -14,12 +14,6 @@ static struct timers *timers_of(const struct engine *engine)
     return event_loop_timers(engine->loop);
 }
 
-static size_t upstream_index(const struct engine *engine,
-                             const struct config_upstream *upstream)
-{
-    return (size_t)(upstream - engine->config->upstreams);
-}
-
 /* ---- refusals */
 
 static const struct {
@@ -56,19 +50,29 @@ static bool fallback_has_room(const struct engine_flight *run)
 {
     const struct engine *engine = run->engine;
     const struct intake *intake = run->intake;
-    return intake->fallback.upstream &&
-           admission_has_room(&engine->admission, &intake->caller.scope,
-                              upstream_index(engine, intake->fallback.upstream),
-                              engine_now_ms(engine));
+    const struct config_upstream *fallback = intake->fallback.upstream;
+    const struct upstream_memory *memory =
+        fallback ? engine_upstream_memory(engine, fallback) : NULL;
+    return memory && admission_has_room(&engine->admission, &intake->caller.scope, memory->slot,
+                                        engine_now_ms(engine));
 }
 
 /* The calls go to the fallback from now on.  E_NOMEM: they do not. */
 static enum rc change_over(struct engine_flight *run)
 {
-    bool knows = engine_knows_stream_options(run->engine, run->intake->fallback.upstream);
-    enum rc rc = intake_use_fallback(run->intake, knows);
+    const struct config_upstream *fallback = run->intake->fallback.upstream;
+    bool knows = engine_upstream_knows_stream_options(run->engine, fallback);
+    struct upstream_memory *memory;
+    enum rc rc = engine_upstream_hold(run->engine, fallback, &memory);
     if (rc != OK)
         return rc;
+    rc = intake_use_fallback(run->intake, knows);
+    if (rc != OK) {
+        engine_upstream_release(memory);
+        return rc;
+    }
+    engine_upstream_release(run->memory);
+    run->memory = memory;
     run->flight.params.key_is_ours = true;
     run->engine->counts.fallbacks++;
     return OK;
@@ -81,9 +85,8 @@ static void choose_upstream(struct engine_flight *run)
     const struct intake *intake = run->intake;
     int64_t now_ms = engine_now_ms(engine);
     bool paused = admission_is_paused(&engine->admission, &intake->caller.scope,
-                                      upstream_index(engine, intake->upstream), now_ms);
-    const struct upstream_memory *memory = engine_upstream_memory(engine, intake->upstream);
-    if (fallback_has_room(run) && fallback_goes_first(&memory->fallback, paused, now_ms))
+                                      run->memory->slot, now_ms);
+    if (fallback_has_room(run) && fallback_goes_first(&run->memory->fallback, paused, now_ms))
         (void)!change_over(run); /* out of memory: it waits as it would without a fallback */
 }
 
@@ -94,17 +97,24 @@ static void go_elsewhere(struct engine_flight *run)
     struct engine *engine = run->engine;
     const struct config_upstream *fallback = run->intake->fallback.upstream;
     int64_t now_ms = engine_now_ms(engine);
-    if (!admission_move(&engine->admission, &run->ticket, upstream_index(engine, fallback),
-                        now_ms) ||
+    size_t slot = engine_upstream_memory(engine, fallback)->slot;
+    if (!admission_move(&engine->admission, &run->ticket, slot, now_ms) ||
         change_over(run) != OK) {
         run->flight.pause_ms = run->intake->upstream->backoff_base_ms;
         return;
     }
-    retry_budget_earn(&engine_upstream_memory(engine, fallback)->budget,
-                      fallback->retry_budget_ratio, now_ms);
+    retry_budget_earn(&run->memory->budget, fallback->retry_budget_ratio, now_ms);
 }
 
 /* ---- asking */
+
+/* Those of the configuration as it is now. */
+static void use_limits(struct engine *engine)
+{
+    const struct config_limits *limits = &engine->config->limits;
+    admission_set_limits(&engine->admission, limits->flights_max, limits->queue_max,
+                         limits->queue_ms);
+}
 
 static void wake_at(struct engine *engine, int64_t due_ms)
 {
@@ -113,7 +123,7 @@ static void wake_at(struct engine *engine, int64_t due_ms)
 }
 
 /* Slots or places were given back. */
-static void wake_now(struct engine *engine)
+void engine_admission_wake(struct engine *engine)
 {
     if (engine->admission.waiting > 0)
         wake_at(engine, engine_now_ms(engine));
@@ -137,27 +147,25 @@ static unsigned pause_left_s(const struct engine_flight *run)
 {
     const struct engine *engine = run->engine;
     int64_t now_ms = engine_now_ms(engine);
-    return rate_limit_retry_after_s(
-        admission_paused_until_ms(&engine->admission, &run->intake->caller.scope,
-                                  upstream_index(engine, run->intake->upstream)) -
-        now_ms);
+    return rate_limit_retry_after_s(admission_paused_until_ms(&engine->admission,
+                                                              &run->intake->caller.scope,
+                                                              run->memory->slot) -
+                                    now_ms);
 }
 
 static enum flight_order ask_for_slots(struct engine_flight *run)
 {
     struct engine *engine = run->engine;
-    const struct config_limits *limits = &engine->config->limits;
     const struct config_client *client = run->intake->caller.client;
     choose_upstream(run);
     const struct admission_request request = {
         .scope = &run->intake->caller.scope,
         .client_flights_max = client ? client->flights_max : 0,
-        .upstream = upstream_index(engine, run->intake->upstream),
+        .upstream = run->memory->slot,
         .deadline_ms = run->flight.params.deadline_ms,
         .patient = run->flight.claimed,
     };
-    admission_set_limits(&engine->admission, limits->flights_max, limits->queue_max,
-                         limits->queue_ms);
+    use_limits(engine);
     switch (admission_ask(&engine->admission, &run->ticket, &request, engine_now_ms(engine))) {
     case ADMISSION_GRANTED:
         return admitted(run);
@@ -174,14 +182,24 @@ static enum flight_order ask_for_slots(struct engine_flight *run)
     return refuse(run, REFUSAL_NO_MEMORY);
 }
 
+/* NULL: there is no client of this name any more. */
+static struct rate_limit *rate_limit_of(const struct engine *engine, struct span name)
+{
+    const struct config *config = engine->config;
+    for (size_t i = 0; config && i < config->client_count; i++)
+        if (span_eq(config->clients[i].name, name))
+            return &engine->rate_limits[i];
+    return NULL;
+}
+
 /* How long this client has to wait for its next request; 0: not at all, and it was counted. */
 static int64_t rate_limit_wait_ms(struct engine_flight *run)
 {
     struct engine *engine = run->engine;
     const struct config_client *client = run->intake->caller.client;
-    if (!client)
+    struct rate_limit *limit = client ? rate_limit_of(engine, client->name) : NULL;
+    if (!limit)
         return 0;
-    struct rate_limit *limit = &engine->rate_limits[client - engine->config->clients];
     return rate_limit_take(limit, client->requests_per_minute, engine_now_ms(engine));
 }
 
@@ -218,12 +236,11 @@ void engine_admission_call_ended(struct engine_flight *run)
 {
     struct engine *engine = run->engine;
     int64_t now_ms = engine_now_ms(engine);
-    struct upstream_memory *memory = engine_upstream_memory(engine, run->intake->upstream);
-    fallback_note(&memory->fallback, &run->outcome, now_ms);
+    fallback_note(&run->memory->fallback, &run->outcome, now_ms);
     admission_call_ended(&engine->admission, &run->ticket, &run->outcome, now_ms,
                          clock_unix_ms() / 1000);
     run->flight.fallback_open = fallback_has_room(run);
-    wake_now(engine);
+    engine_admission_wake(engine);
 }
 
 void engine_admission_pause_begins(struct engine_flight *run)
@@ -245,7 +262,7 @@ void engine_admission_leave(struct engine_flight *run)
     if (run->ticket.state == ADMISSION_OUT)
         return;
     admission_leave(&run->engine->admission, &run->ticket, engine_now_ms(run->engine));
-    wake_now(run->engine);
+    engine_admission_wake(run->engine);
 }
 
 /* ---- whose turn it is */
@@ -261,6 +278,7 @@ static void on_due(struct timer *timer)
     int64_t now_ms = engine_now_ms(engine);
     struct admission_ticket *ticket;
     wake_at(engine, TIMERS_NEVER);
+    use_limits(engine);
     while ((ticket = admission_next(&engine->admission, now_ms)) != NULL)
         engine_flight_perform(flight_of(ticket), admitted(flight_of(ticket)));
     while ((ticket = admission_expire(&engine->admission, now_ms)) != NULL)
@@ -286,49 +304,35 @@ void engine_admission_drain(struct engine *engine)
 
 /* ---- the whole */
 
-static enum rc init_admission(struct engine *engine)
+enum rc engine_rate_limits_for(const struct engine *engine, const struct config *config,
+                               struct rate_limit **ret)
 {
-    const struct config *config = engine->config;
-    struct admission_upstream_params *upstreams =
-        calloc(config->upstream_count, sizeof *upstreams);
-    if (!upstreams)
+    struct rate_limit *limits = calloc(config->client_count + 1, sizeof *limits);
+    if (!limits) {
+        *ret = NULL;
         return E_NOMEM;
-    for (size_t i = 0; i < config->upstream_count; i++)
-        upstreams[i] = (struct admission_upstream_params){
-            .flights_max = config->upstreams[i].flights_max,
-            .has_api_key = config->upstreams[i].api_key.p != NULL,
-        };
-    const struct admission_params params = {
-        .flights_max = config->limits.flights_max,
-        .queue_max = config->limits.queue_max,
-        .queue_ms = config->limits.queue_ms,
-        .upstreams = upstreams,
-        .upstream_count = config->upstream_count,
-    };
-    enum rc rc = admission_init(&engine->admission, &params, engine_now_ms(engine));
-    free(upstreams);
-    return rc;
+    }
+    for (size_t i = 0; i < config->client_count; i++) {
+        const struct config_client *client = &config->clients[i];
+        const struct rate_limit *known = rate_limit_of(engine, client->name);
+        if (known)
+            limits[i] = *known;
+        else
+            rate_limit_init(&limits[i], client->requests_per_minute, engine_now_ms(engine));
+    }
+    *ret = limits;
+    return OK;
 }
 
+/* Its limits come with each question, its upstreams with the configuration. */
 enum rc engine_admission_init(struct engine *engine)
 {
-    const struct config *config = engine->config;
-    int64_t now_ms = engine_now_ms(engine);
-    enum rc rc = init_admission(engine);
+    const struct admission_params params = {.flights_max = 1};
+    enum rc rc = admission_init(&engine->admission, &params, engine_now_ms(engine));
     if (rc != OK)
         return rc;
     engine->admission_due.run = on_due;
-    rc = timers_start(timers_of(engine), &engine->admission_due, TIMERS_NEVER);
-    engine->rate_limits =
-        config->client_count ? calloc(config->client_count, sizeof *engine->rate_limits) : NULL;
-    if (rc != OK || (config->client_count && !engine->rate_limits)) {
-        engine_admission_done(engine);
-        return E_NOMEM;
-    }
-    for (size_t i = 0; i < config->client_count; i++)
-        rate_limit_init(&engine->rate_limits[i], config->clients[i].requests_per_minute,
-                        now_ms);
-    return OK;
+    return timers_start(timers_of(engine), &engine->admission_due, TIMERS_NEVER);
 }
 
 void engine_admission_done(struct engine *engine)

@@ -49,14 +49,13 @@ static bool refused_include_usage(struct engine_flight *run)
     const struct attempt_outcome *outcome = &run->outcome;
     bool refused =
         outcome->end == ATTEMPT_REFUSED && (outcome->status == 400 || outcome->status == 422);
-    struct upstream_memory *memory = engine_upstream_memory(run->engine, run->intake->upstream);
     if (!refused || !run->intake->include_usage ||
         run->intake->upstream->include_usage != INCLUDE_USAGE_AUTO)
         return false;
     struct span body = blob_span(outcome->body);
     if (!body.n || !memmem(body.p, body.n, "stream_options", strlen("stream_options")))
         return false;
-    memory->usage_refused_until_ms = engine_now_ms(run->engine) + REMEMBERED_MS;
+    run->memory->usage_refused_until_ms = engine_now_ms(run->engine) + REMEMBERED_MS;
     return intake_drop_include_usage(run->intake) == OK;
 }
 
@@ -83,7 +82,6 @@ static void count_call(struct engine_flight *run)
 
 enum flight_order engine_call_ended(struct engine_flight *run)
 {
-    struct upstream_memory *memory = engine_upstream_memory(run->engine, run->intake->upstream);
     int64_t now_ms = engine_now_ms(run->engine), unix_s = clock_unix_ms() / 1000;
     run->transfer = NULL;
     count_call(run);
@@ -96,8 +94,8 @@ enum flight_order engine_call_ended(struct engine_flight *run)
     if (run->outcome.end == ATTEMPT_ANSWERED && run->intake->api == API_SIMPLE)
         map_simple_answer(run);
     engine_weigh(run);
-    enum flight_order order = flight_on_call_end(&run->flight, &run->outcome, &memory->budget,
-                                                 now_ms, unix_s, clock_dice());
+    enum flight_order order = flight_on_call_end(
+        &run->flight, &run->outcome, &run->memory->budget, now_ms, unix_s, clock_dice());
     run->engine->counts.retries += order == FLIGHT_PAUSE;
     log_call_end(run);
     return order;
@@ -120,8 +118,7 @@ enum flight_order engine_call(struct engine_flight *run)
     int64_t now_ms = engine_now_ms(run->engine);
     if (run->first_call_ms < 0) {
         run->first_call_ms = now_ms;
-        retry_budget_earn(&engine_upstream_memory(run->engine, upstream)->budget,
-                          upstream->retry_budget_ratio, now_ms);
+        retry_budget_earn(&run->memory->budget, upstream->retry_budget_ratio, now_ms);
     }
     run->call_start_ms = now_ms;
     const struct transfer_params params = {

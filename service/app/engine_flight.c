@@ -23,6 +23,7 @@ void engine_flight_discard(struct engine_flight *run)
     attempt_outcome_done(&run->outcome);
     blob_free(run->answer.body);
     intake_free(run->intake);
+    engine_upstream_release(run->memory);
     run->engine->flight_bytes -= run->bytes;
     free(run);
 }
@@ -195,12 +196,13 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     list_init(&run->kin_link);
     struct flight_params params = flight_params_of(engine, intake);
     flight_init(&run->flight, &params);
-    enum rc rc = OK;
-    if (params.keyed && params.own_key)
+    enum rc rc = engine_upstream_hold(engine, intake->upstream, &run->memory);
+    if (rc == OK && params.keyed && params.own_key)
         rc = engine_own_key(&run->id, &intake->key);
     if (rc == OK)
         rc = enter_tables(run);
     if (rc != OK) {
+        engine_upstream_release(run->memory);
         free(run);
         return rc;
     }

@@ -18,11 +18,20 @@
 
 enum { BOOT_ID_TEXT_BYTES = 17 };
 
-/* What is remembered of an upstream between flights. */
+/* What is remembered of an upstream between flights.  It belongs to the name: it lives as long as
+ * the configuration has an upstream of this name or a flight that runs at one, so that neither a
+ * reload nor a flight of the configuration before loses count. */
 struct upstream_memory {
+    struct list link; /* in engine.upstreams */
+    struct engine *engine;
+    bool configured;
+    unsigned holders; /* flights that point here, also ended ones */
     struct retry_budget budget;
     struct fallback_memory fallback;
+    size_t slot;                    /* in engine.admission */
     int64_t usage_refused_until_ms; /* include_usage "auto": it did not know stream_options */
+    size_t name_bytes;
+    char name[];
 };
 
 enum { KIN_ID_BYTES = 2 * SHA256_BYTES };
@@ -64,12 +73,12 @@ struct engine {
     size_t flight_bytes; /* of all bodies that flights hold */
     unsigned open_requests;
     struct admission admission;
-    struct timer admission_due;        /* always started: when somebody's turn may come */
-    struct rate_limit *rate_limits;    /* one per configured client */
-    struct upstream_memory *upstreams; /* one per configured upstream */
+    struct timer admission_due;     /* always started: when somebody's turn may come */
+    struct list upstreams;          /* struct upstream_memory.link */
+    struct rate_limit *rate_limits; /* one per configured client */
     struct engine_counts counts;
-    bool recovering; /* accepted requests of an earlier process are being taken up */
     bool draining;
+    bool recovering; /* accepted requests of an earlier process are being taken up */
 };
 
 struct engine_flight {
@@ -77,6 +86,7 @@ struct engine_flight {
     struct engine *engine;
     struct flight flight;
     struct intake *intake;
+    struct upstream_memory *memory; /* of its upstream, held */
     struct flight_id id;
     char id_text[FLIGHT_ID_TEXT_BYTES];
     struct list waiters;
@@ -144,7 +154,7 @@ struct waiter {
     struct flight_id id;
     enum error_shape shape;
     const char *route;
-    struct span client, model;
+    struct span client, model; /* in the request's arena */
     int status;
     enum source source;
     const char *error_code;
@@ -204,6 +214,12 @@ void engine_unstored_done(struct engine *engine);
 /* E_NOMEM. */
 MUST_CHECK enum rc engine_admission_init(struct engine *engine);
 void engine_admission_done(struct engine *engine);
+/* Slots or places may be free. */
+void engine_admission_wake(struct engine *engine);
+/* What is remembered of the clients of `config`, by their names; *ret is to be freed, NULL on
+ * failure.  E_NOMEM. */
+MUST_CHECK enum rc engine_rate_limits_for(const struct engine *engine,
+                                          const struct config *config, struct rate_limit **ret);
 /* Leave for the first call, or the next one: what is next? */
 enum flight_order engine_admit(struct engine_flight *run);
 /* Its call is over, see run->outcome. */
@@ -323,9 +339,6 @@ void engine_settle(struct engine_flight *run);
 
 /* ---- engine_request.c */
 
-/* Until a provider is known to refuse stream_options it gets them. */
-bool engine_knows_stream_options(const struct engine *engine,
-                                 const struct config_upstream *upstream);
 struct intake_context engine_intake_context(const struct engine *engine,
                                             const struct http_request *request);
 
@@ -337,7 +350,25 @@ static inline int64_t engine_now_ms(const struct engine *engine)
 }
 /* The flight is over: out of the tables of what runs.  Twice is fine. */
 void engine_forget(struct engine_flight *run);
-struct upstream_memory *engine_upstream_memory(struct engine *engine,
+
+/* ---- engine_upstream.c: what is remembered of upstreams */
+
+/* Remember what the upstreams of `config` are called, and forget what is neither in it nor held.
+ * E_NOMEM: nothing has changed. */
+MUST_CHECK enum rc engine_upstreams_follow(struct engine *engine, const struct config *config);
+/* NULL: there is none. */
+struct upstream_memory *engine_upstream_memory(const struct engine *engine,
                                                const struct config_upstream *upstream);
+/* The memory of this upstream, to be given back with engine_upstream_release.  E_NOMEM. */
+MUST_CHECK enum rc engine_upstream_hold(struct engine *engine,
+                                        const struct config_upstream *upstream,
+                                        struct upstream_memory **ret);
+/* NULL is fine. */
+void engine_upstream_release(struct upstream_memory *memory);
+/* include_usage "auto": until an upstream is known to refuse stream_options it gets them. */
+bool engine_upstream_knows_stream_options(const void *engine,
+                                          const struct config_upstream *upstream);
+/* Nothing is held any more. */
+void engine_upstreams_done(struct engine *engine);
 
 #endif

@@ -25,18 +25,6 @@ static void start_flight(struct waiter *waiter)
     engine_flight_start(run);
 }
 
-bool engine_knows_stream_options(const struct engine *engine,
-                                 const struct config_upstream *upstream)
-{
-    size_t i = (size_t)(upstream - engine->config->upstreams);
-    return engine_now_ms(engine) >= engine->upstreams[i].usage_refused_until_ms;
-}
-
-static bool knows_stream_options(const void *memory, const struct config_upstream *upstream)
-{
-    return engine_knows_stream_options(memory, upstream);
-}
-
 struct intake_context engine_intake_context(const struct engine *engine,
                                             const struct http_request *request)
 {
@@ -45,7 +33,7 @@ struct intake_context engine_intake_context(const struct engine *engine,
         .salt = {(const char *)engine->store->salt, sizeof engine->store->salt},
         .boot_id = span_of(engine->boot_id),
         .unix_listener = request && http_request_is_unix(request),
-        .knows_stream_options = knows_stream_options,
+        .knows_stream_options = engine_upstream_knows_stream_options,
         .memory = engine,
     };
 }
@@ -93,6 +81,21 @@ static void refuse_bare(struct http_request *request)
     http_request_reply(request, &(struct http_reply){.status = 503, .close = true});
 }
 
+/* The checks that need the head only, under the configuration of now.  False: refused. */
+static bool check_head(struct waiter *waiter)
+{
+    struct intake_context context = engine_intake_context(waiter->engine, waiter->request);
+    struct intake_refusal refusal = {0};
+    intake_free(waiter->intake);
+    waiter->intake = intake_new(&context);
+    enum rc rc = waiter->intake ? intake_head(waiter->intake, &context,
+                                              http_request_head(waiter->request), &refusal)
+                                : E_NOMEM;
+    if (rc != OK)
+        refuse_intake(waiter, rc, &refusal);
+    return rc == OK;
+}
+
 static void on_head(void *context, struct http_request *request)
 {
     struct engine *engine = context;
@@ -105,14 +108,7 @@ static void on_head(void *context, struct http_request *request)
         return;
     if (waiter->is_result)
         return; /* a body is tolerated, and dropped */
-    struct intake_context intake = engine_intake_context(engine, request);
-    struct intake_refusal refusal = {0};
-    waiter->intake = intake_new(&intake);
-    enum rc rc = waiter->intake ? intake_head(waiter->intake, &intake,
-                                              http_request_head(request), &refusal)
-                                : E_NOMEM;
-    if (rc != OK)
-        refuse_intake(waiter, rc, &refusal);
+    (void)check_head(waiter);
 }
 
 /* The flight that this request is to wait for, a running or a new one; or a reply at once. */
@@ -142,6 +138,9 @@ static void on_request(void *context, struct http_request *request)
         engine_result(waiter);
         return;
     }
+    /* A reload came between: who was removed meanwhile gets nothing any more. */
+    if (waiter->intake->config != engine->config && !check_head(waiter))
+        return;
     struct intake_context intake = engine_intake_context(engine, request);
     struct intake_refusal refusal = {0};
     enum rc rc = intake_body(waiter->intake, &intake, http_request_head(request),
@@ -151,7 +150,8 @@ static void on_request(void *context, struct http_request *request)
         return;
     }
     if (waiter->intake->caller.client)
-        waiter->client = waiter->intake->caller.client->name;
+        waiter->client =
+            arena_copy(http_request_arena(request), waiter->intake->caller.client->name);
     waiter->model = arena_copy(http_request_arena(request), waiter->intake->model);
     http_request_drop_body(request);
     find_flight(waiter);

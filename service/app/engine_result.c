@@ -48,7 +48,7 @@ static enum rc identify(struct waiter *waiter)
     if (rc == OK)
         waiter->scope = caller.scope;
     if (rc == OK && caller.client)
-        waiter->client = caller.client->name;
+        waiter->client = arena_copy(http_request_arena(waiter->request), caller.client->name);
     return rc == E_NOMEM ? E_NOMEM : OK;
 }
 

@@ -5,6 +5,7 @@
 #include "app/keys_command.h"
 #include "app/options.h"
 #include "app/serve.h"
+#include "app/token_command.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -14,30 +15,53 @@
 
 enum { PROBLEMS_BYTES_MAX = 65536 };
 
-/* Each warning of the configuration as a log line of its own. */
-static void log_warnings(const struct log *log, struct span lines)
+/* What systemd hands over, before other threads can look at the environment. */
+static enum rc take_inherited(struct http_inherited *inherited,
+                              struct config_arguments *arguments, struct buf *problems)
 {
-    while (lines.n)
-        log_message(log, LOG_LEVEL_WARNING, "configuration", span_cut(&lines, '\n'));
+    enum rc rc = http_inherited_take(inherited, problems);
+    if (inherited->count > 0)
+        arguments->inherited_listen =
+            (struct span_list){inherited->addresses, inherited->count};
+    arguments->inherited_ops_listen = inherited->ops_address;
+    return rc;
 }
 
 static int serve_command(const struct options *options)
 {
     const struct config_source source = config_source_system();
+    struct config_arguments arguments = options->arguments;
+    struct http_inherited inherited;
+    struct notify notify;
     BUF(problems, PROBLEMS_BYTES_MAX);
     struct config *loaded;
-    enum rc rc = config_load(&source, &options->arguments, &problems, &loaded);
+    enum rc notified = notify_open(&notify);
+    enum rc rc = take_inherited(&inherited, &arguments, &problems);
+    if (rc == OK)
+        rc = config_load(&source, &arguments, &problems, &loaded);
     if (rc != OK) {
         (void)fprintf(stderr, "%.*s", SPAN_ARG(buf_span(&problems)));
         return rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
     }
     OWNED(config) config = loaded;
-    const struct log log = {
+    struct log log = {
         .fd = STDERR_FILENO, .level = config->log_level, .format = config->log_format};
-    log_warnings(&log, buf_span(&problems));
+    reload_log_warnings(&log, buf_span(&problems));
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return EX_SOFTWARE;
-    int status = serve(config, &log);
+    const struct serve_params params = {
+        .config = take(config),
+        .log = &log,
+        .reload = {.source = source, .arguments = arguments, .log = &log},
+        .inherited = &inherited,
+        .notify = &notify,
+    };
+    if (notified != OK)
+        log_message(
+            &log, LOG_LEVEL_WARNING, "notify_failed",
+            SPAN("NOTIFY_SOCKET or WATCHDOG_USEC cannot be used: systemd is told nothing"));
+    int status = serve(&params);
+    notify_done(&notify);
     curl_global_cleanup();
     return status;
 }
@@ -72,6 +96,8 @@ int main(int argc, char **argv)
     case OPTIONS_BACKUP:
         return backup_command(&source, options.arguments, options.command_argc,
                               options.command_argv);
+    case OPTIONS_TOKEN:
+        return token_command(options.command_argc, options.command_argv, stdout, stderr);
     }
     return EX_SOFTWARE;
 }

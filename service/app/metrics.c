@@ -30,7 +30,11 @@
       "Keyed answers dropped from memory before their time.", state->counts.answers_dropped)   \
     X("unstream_memory_bytes", "gauge", "Bodies of generations and answers held in memory.",   \
       state->memory_bytes)                                                                     \
-    X("unstream_connections", "gauge", "Client connections open.", connections)                \
+    X("unstream_connections", "gauge", "Client connections open.", service->connections)       \
+    X("unstream_reloads_total", "counter", "Configurations taken while running.",              \
+      service->reloads)                                                                        \
+    X("unstream_reloads_refused_total", "counter", "Reloads that changed nothing.",            \
+      service->reloads_refused)                                                                \
     X("unstream_draining", "gauge", "1 while the service is about to stop.", state->draining)  \
     X("unstream_flights_total", "counter", "Flights started.", state->counts.flights)          \
     X("unstream_retries_total", "counter", "Upstream calls made again.",                       \
@@ -127,7 +131,7 @@ static void add_refusals(struct buf *out, const struct engine_counts *counts)
 }
 
 void metrics_render(const struct engine_state *state, const struct store_stats *store,
-                    unsigned connections, struct buf *out)
+                    const struct metrics_service *service, struct buf *out)
 {
     add_head(out, "unstream_build_info", "gauge", "The version that runs.");
     buf_printf(out, "unstream_build_info{version=\"%s\"} 1\n", UNSTREAM_VERSION);

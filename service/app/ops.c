@@ -14,21 +14,35 @@ enum { METRICS_BYTES_MAX = 1 << 20 };
 
 struct ops {
     struct ops_params params;
+    struct metrics_service service;
 };
 
 enum rc ops_new(const struct ops_params *params, struct ops **ret)
 {
-    struct ops *ops = malloc(sizeof *ops);
+    struct ops *ops = calloc(1, sizeof *ops);
     if (!ops)
         return E_NOMEM;
     ops->params = *params;
+    ops->params.config = config_ref(params->config);
     *ret = ops;
     return OK;
 }
 
 void ops_free(struct ops *ops)
 {
+    if (ops)
+        config_free(ops->params.config);
     free(ops);
+}
+
+void ops_reloaded(struct ops *ops, struct config *config)
+{
+    ops->service.reloads += config != NULL;
+    ops->service.reloads_refused += config == NULL;
+    if (!config)
+        return;
+    config_free(ops->params.config);
+    ops->params.config = config_ref(config);
 }
 
 /* Whether the request shows the operators' token, if there is one. */
@@ -47,9 +61,10 @@ static void send_metrics(struct ops *ops, struct http_request *request)
 {
     struct engine_state state = engine_state(ops->params.engine);
     struct store_stats store = store_stats(ops->params.store);
-    unsigned connections = ops->params.front ? http_front_connections(ops->params.front) : 0;
     BUF(text, METRICS_BYTES_MAX);
-    metrics_render(&state, &store, connections, &text);
+    ops->service.connections =
+        ops->params.front ? http_front_connections(ops->params.front) : 0;
+    metrics_render(&state, &store, &ops->service, &text);
     OWNED(blob) body = buf_rc(&text) == OK ? blob_take(&text) : NULL;
     const struct reply reply = {
         .answer = {.status = body ? 200 : 503,

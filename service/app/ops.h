@@ -8,8 +8,8 @@
 
 struct ops;
 
-/* All must outlive the ops.  `front` is the clients' front, for its connections; NULL is fine.
- */
+/* All must outlive the ops, but for the configuration, of which it takes a reference.  `front` is
+ * the clients' front, for its connections; NULL is fine. */
 struct ops_params {
     struct config *config;
     const struct engine *engine;
@@ -20,6 +20,9 @@ struct ops_params {
 /* E_NOMEM. */
 MUST_CHECK enum rc ops_new(const struct ops_params *params, struct ops **ret);
 void ops_free(struct ops *ops);
+/* A reload: requests are held to this configuration from now on; NULL: it was refused.  Both are
+ * counted. */
+void ops_reloaded(struct ops *ops, struct config *config);
 OWNED_DEFINE(ops)
 struct http_handler ops_handler(struct ops *ops);
 

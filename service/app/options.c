@@ -27,6 +27,7 @@ const char *options_help(void)
            "                                 print the body of the stream on stdin\n"
            "  unstream keys list|show|release|purge ...      idempotency keys\n"
            "  unstream backup FILE           copy the store, also of a running service\n"
+           "  unstream token NAME            a new token for a client, and its entry\n"
            "\n"
            "  --config FILE      JSON with // comments (else $UNSTREAM_CONFIG)\n"
            "  --listen ADDR      host:port, [v6]:port or unix:/path; may be repeated\n"
@@ -115,8 +116,10 @@ static enum rc take_command(struct options *options, int argc, char **argv, stru
     static const struct {
         const char *name;
         enum options_action action;
-    } commands[] = {
-        {"assemble", OPTIONS_ASSEMBLE}, {"keys", OPTIONS_KEYS}, {"backup", OPTIONS_BACKUP}};
+    } commands[] = {{"assemble", OPTIONS_ASSEMBLE},
+                    {"keys", OPTIONS_KEYS},
+                    {"backup", OPTIONS_BACKUP},
+                    {"token", OPTIONS_TOKEN}};
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         if (strcmp(argv[0], commands[i].name) == 0) {
             options->action = commands[i].action;

@@ -5,17 +5,25 @@
 #include "app/ops.h"
 #include "io/store_sqlite.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { PROBLEM_BYTES_MAX = 4096, STOP_GRACE_MS = 5000 };
+enum {
+    PROBLEM_BYTES_MAX = 4096,
+    STOP_GRACE_MS = 5000,
+    /* At the very end, for requests that came in at the last moment. */
+    CLOSE_GRACE_MS = 5000,
+    CLOSE_ROUND_MS = 50,
+};
 
 struct service {
-    struct config *config;
-    const struct log *log;
+    const struct serve_params *params;
+    struct config *config; /* a reference */
+    struct log *log;
     struct event_loop *loop;
     struct store *store;
     struct upstream *upstream;
@@ -24,9 +32,46 @@ struct service {
     struct http_front *front, *ops_front;
     struct watch signals;
     struct timer drain_end;
-    bool draining, stopping, given_up;
+    int64_t ping_ms; /* when systemd is to hear of us again */
+    bool ready, draining, stopping, given_up;
     bool lost; /* a sync of the store failed */
 };
+
+/* ---- systemd */
+
+static void check_notified(const struct service *service, enum rc rc)
+{
+    if (rc != OK)
+        log_message(service->log, LOG_LEVEL_WARNING, "notify_failed",
+                    SPAN("a message to NOTIFY_SOCKET was lost"));
+}
+
+static void notify_state(const struct service *service, const char *state, const char *what)
+{
+    struct engine_state now = engine_state(service->engine);
+    check_notified(service,
+                   notify_send(service->params->notify, "%s\nSTATUS=%s: %u flights, %u waiters",
+                               state, what, now.flights_running, now.waiters));
+}
+
+static const char *doing(const struct service *service)
+{
+    return service->draining ? "draining" : "serving";
+}
+
+/* One round of the loop, and a sign of life for systemd's watchdog when it is due. */
+static void turn(struct service *service, int timeout_ms)
+{
+    int64_t every_ms = service->params->notify->watchdog_ms;
+    int64_t left_ms = service->ping_ms - event_loop_now_ms(service->loop);
+    if (every_ms > 0 && (timeout_ms < 0 || left_ms < timeout_ms))
+        timeout_ms = left_ms > INT_MAX ? INT_MAX : left_ms < 0 ? 0 : (int)left_ms;
+    event_loop_round(service->loop, timeout_ms);
+    if (every_ms <= 0 || event_loop_now_ms(service->loop) < service->ping_ms)
+        return;
+    service->ping_ms = event_loop_now_ms(service->loop) + every_ms;
+    notify_state(service, "WATCHDOG=1", doing(service));
+}
 
 /* ---- the end */
 
@@ -67,9 +112,84 @@ static void drain(struct service *service)
     log_end(&line);
     service->draining = true;
     engine_drain(service->engine);
-    http_front_close_after_reply(service->front);
+    notify_state(service, "STOPPING=1", doing(service));
+    if (service->front)
+        http_front_close_after_reply(service->front);
     arm_drain_end(service, service->config->drain_ms);
 }
+
+/* ---- reload */
+
+static struct http_front_params front_params(const struct service *service)
+{
+    const struct config_limits *limits = &service->config->limits;
+    return (struct http_front_params){
+        .loop = service->loop,
+        .connections_max = limits->connections_max,
+        .header_bytes_max = limits->header_bytes_max,
+        .body_bytes_max = limits->body_bytes_max,
+        .keepalive_ms = limits->keepalive_ms,
+        .request_timeout_ms = limits->request_timeout_ms,
+        .request_bytes_per_s_min = limits->request_bytes_per_s_min,
+        .reply_bytes_per_s_min = limits->reply_bytes_per_s_min,
+    };
+}
+
+/* What has no memory to ask for, and so cannot fail. */
+static void follow_config(struct service *service)
+{
+    const struct config *config = service->config;
+    const struct http_front_params params = front_params(service);
+    service->log->level = config->log_level;
+    service->log->format = config->log_format;
+    upstream_set_transfers_max(service->upstream, config->limits.flights_max);
+    store_sqlite_set_released_ttl(service->store, config->idempotency.ttl_ms);
+    if (service->front)
+        http_front_adjust(service->front, &params);
+    if (service->ops_front)
+        http_front_adjust(service->ops_front, &params);
+}
+
+static enum rc take_next_config(struct service *service)
+{
+    OWNED(config) next = NULL;
+    enum rc rc = reload_config(&service->params->reload, service->config, &next);
+    if (rc == OK)
+        rc = engine_reconfigure(service->engine, next);
+    if (rc == OK) {
+        config_free(service->config);
+        service->config = config_ref(next);
+        follow_config(service);
+    }
+    if (service->ops)
+        ops_reloaded(service->ops, rc == OK ? next : NULL);
+    return rc;
+}
+
+static void reload(struct service *service)
+{
+    struct log_line line;
+    bool tell_systemd = service->ready && !service->draining;
+    if (tell_systemd)
+        check_notified(service, notify_reloading(service->params->notify));
+    enum rc rc = take_next_config(service);
+    if (tell_systemd)
+        notify_state(service, "READY=1",
+                     rc == OK ? "serving" : "serving, reload refused (see the log)");
+    if (rc == OK) {
+        log_begin(&line, service->log, LOG_LEVEL_INFO, "reloaded");
+        log_int(&line, "upstreams", (int64_t)service->config->upstream_count);
+        log_int(&line, "clients", (int64_t)service->config->client_count);
+        log_text(&line, "next", "running flights go on as they began");
+    } else {
+        log_begin(&line, service->log, LOG_LEVEL_ERROR, "reload_refused");
+        log_text(&line, "reason", rc_text(rc));
+        log_text(&line, "next", "nothing has changed; mend the configuration and reload again");
+    }
+    log_end(&line);
+}
+
+/* ---- signals */
 
 static void on_signal(struct watch *watch, uint32_t events)
 {
@@ -78,8 +198,7 @@ static void on_signal(struct watch *watch, uint32_t events)
     (void)events;
     while (read(watch->fd, &info, sizeof info) == sizeof info) {
         if (info.ssi_signo == SIGHUP)
-            log_message(service->log, LOG_LEVEL_WARNING, "reload_not_supported",
-                        SPAN("SIGHUP is ignored: restart to change the configuration"));
+            reload(service);
         else if (!service->draining)
             drain(service);
         else if (!service->stopping)
@@ -128,24 +247,16 @@ static enum rc open_store(struct service *service)
     return rc == OK ? OK : refuse(service, rc, "store_refused", buf_span(&problem));
 }
 
-static enum rc open_front(struct service *service, const struct span *listen, size_t count,
+/* Opens what the configuration lists, or takes the `sockets` (NULL: none) that are behind it. */
+static enum rc open_front(struct service *service, struct span_list listen, const int *sockets,
                           struct http_handler handler, struct http_front **ret)
 {
-    const struct config_limits *limits = &service->config->limits;
     BUF(problem, PROBLEM_BYTES_MAX);
-    const struct http_front_params params = {
-        .loop = service->loop,
-        .listen = listen,
-        .listen_count = count,
-        .handler = handler,
-        .connections_max = limits->connections_max,
-        .header_bytes_max = limits->header_bytes_max,
-        .body_bytes_max = limits->body_bytes_max,
-        .keepalive_ms = limits->keepalive_ms,
-        .request_timeout_ms = limits->request_timeout_ms,
-        .request_bytes_per_s_min = limits->request_bytes_per_s_min,
-        .reply_bytes_per_s_min = limits->reply_bytes_per_s_min,
-    };
+    struct http_front_params params = front_params(service);
+    params.listen = listen.items;
+    params.listen_count = listen.count;
+    params.sockets = sockets;
+    params.handler = handler;
     enum rc rc = http_front_new(&params, &problem, ret);
     return rc == OK ? OK : refuse(service, rc, "listener_refused", buf_span(&problem));
 }
@@ -176,15 +287,18 @@ static enum rc recover(struct service *service)
 {
     enum rc rc = engine_recover(service->engine);
     while (rc == OK && engine_is_recovering(service->engine))
-        event_loop_round(service->loop, -1);
+        turn(service, -1);
     return rc;
 }
 
 static enum rc open_fronts(struct service *service)
 {
     const struct config *config = service->config;
-    enum rc rc = open_front(service, config->listen.items, config->listen.count,
-                            engine_handler(service->engine), &service->front);
+    const struct http_inherited *inherited = service->params->inherited;
+    const struct span_list ops_listen = {&config->ops_listen, 1};
+    enum rc rc =
+        open_front(service, config->listen, inherited->count ? inherited->sockets : NULL,
+                   engine_handler(service->engine), &service->front);
     const struct ops_params ops = {
         .config = service->config,
         .engine = service->engine,
@@ -194,8 +308,11 @@ static enum rc open_fronts(struct service *service)
     if (rc == OK)
         rc = ops_new(&ops, &service->ops);
     if (rc == OK && config->ops_listen.p)
-        rc = open_front(service, &config->ops_listen, 1, ops_handler(service->ops),
-                        &service->ops_front);
+        rc = open_front(service, ops_listen,
+                        inherited->ops_socket >= 0 ? &inherited->ops_socket : NULL,
+                        ops_handler(service->ops), &service->ops_front);
+    if (rc == OK && service->draining) /* a signal came during the recovery */
+        http_front_close_after_reply(service->front);
     return rc;
 }
 
@@ -241,14 +358,29 @@ static void check_store(struct service *service)
         drain(service);
 }
 
+/* Nobody else gets in; who did gets a reply. */
+static void close_front(struct service *service)
+{
+    int64_t end_ms = event_loop_now_ms(service->loop) + CLOSE_GRACE_MS;
+    http_front_quiesce(service->front);
+    while (event_loop_now_ms(service->loop) < end_ms &&
+           !(engine_is_idle(service->engine) && http_front_is_quiet(service->front)))
+        turn(service, CLOSE_ROUND_MS);
+}
+
 static void run(struct service *service)
 {
     bool done = false;
+    service->ready = true;
+    if (!service->draining)
+        notify_state(service, "READY=1", doing(service));
     while (!done) {
-        event_loop_round(service->loop, -1);
+        turn(service, -1);
         check_store(service);
         done = service->given_up || (service->draining && engine_is_idle(service->engine));
     }
+    if (!service->given_up)
+        close_front(service);
     if (service->given_up)
         log_message(service->log, LOG_LEVEL_WARNING, "gave_up",
                     SPAN("not all that ran could be ended in time; the next start releases "
@@ -279,14 +411,15 @@ static int finish(struct service *service, enum rc rc)
     if (service->signals.fd > 0)
         (void)close(service->signals.fd);
     event_loop_free(service->loop);
+    config_free(service->config);
     if (rc == OK)
         return EX_OK;
     return rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
 }
 
-int serve(struct config *config, const struct log *log)
+int serve(const struct serve_params *params)
 {
-    struct service service = {.config = config, .log = log};
+    struct service service = {.params = params, .config = params->config, .log = params->log};
     enum rc rc = event_loop_new(&service.loop);
     if (rc == OK)
         rc = watch_signals(&service);

@@ -112,8 +112,9 @@ static struct admission_lane *next_lane(const struct admission *admission)
     if (admission->held >= admission->max)
         return NULL;
     for (size_t i = 0; i < admission->upstream_count; i++) {
-        struct admission_upstream *upstream = &admission->upstreams[i];
-        if (list_is_empty(&upstream->lanes) || !upstream_is_open(admission, upstream))
+        struct admission_upstream *upstream = admission->upstreams[i];
+        if (!upstream || list_is_empty(&upstream->lanes) ||
+            !upstream_is_open(admission, upstream))
             continue;
         struct admission_lane *lane =
             CONTAINER_OF(upstream->lanes.next, struct admission_lane, turn);
@@ -308,8 +309,7 @@ const struct brake *admission_brake(const struct admission_ticket *ticket)
 static const struct admission_gate *find_gate(const struct admission *admission,
                                               const struct digest *scope, size_t upstream)
 {
-    ASSERT(upstream < admission->upstream_count);
-    const struct admission_upstream *at = &admission->upstreams[upstream];
+    const struct admission_upstream *at = admission_upstream_at(admission, upstream);
     if (at->shares_gate)
         return &at->gate;
     const struct admission_party *party = map_get(&admission->parties, scope->bytes);
@@ -334,7 +334,7 @@ bool admission_has_room(const struct admission *admission, const struct digest *
                         size_t upstream, int64_t now_ms)
 {
     const struct admission_gate *gate = find_gate(admission, scope, upstream);
-    const struct admission_upstream *at = &admission->upstreams[upstream];
+    const struct admission_upstream *at = admission_upstream_at(admission, upstream);
     return at->held < at->max &&
            (!gate || (brake_is_open(&gate->brake, now_ms) && list_is_empty(&gate->returning)));
 }
@@ -355,22 +355,92 @@ enum rc admission_init(struct admission *admission, const struct admission_param
     list_init(&admission->gates);
     list_init(&admission->idle);
     timers_init(&admission->timers);
-    admission->upstreams = calloc(params->upstream_count, sizeof *admission->upstreams);
-    if (!admission->upstreams)
-        return E_NOMEM;
-    admission->upstream_count = params->upstream_count;
-    for (size_t i = 0; i < params->upstream_count; i++) {
-        struct admission_upstream *upstream = &admission->upstreams[i];
-        upstream->max = params->upstreams[i].flights_max;
-        upstream->shares_gate = params->upstreams[i].has_api_key;
-        list_init(&upstream->lanes);
-        if (admission_init_gate(admission, &upstream->gate, NULL, upstream->max) != OK) {
-            admission_done(admission);
+    enum rc rc = OK;
+    size_t index;
+    for (size_t i = 0; i < params->upstream_count && rc == OK; i++)
+        rc = admission_add_upstream(admission, &params->upstreams[i], &index);
+    if (rc != OK)
+        admission_done(admission);
+    return rc;
+}
+
+/* ---- upstreams */
+
+struct admission_upstream *admission_upstream_at(const struct admission *admission,
+                                                 size_t index)
+{
+    ASSERT(index < admission->upstream_count && admission->upstreams[index]);
+    return admission->upstreams[index];
+}
+
+/* An index that is not taken.  E_NOMEM. */
+static enum rc find_index(struct admission *admission, size_t *ret)
+{
+    size_t index = 0;
+    while (index < admission->upstream_count && admission->upstreams[index])
+        index++;
+    if (index == admission->upstream_count) {
+        struct admission_upstream **longer =
+            reallocarray(admission->upstreams, index + 1, sizeof *longer);
+        if (!longer)
             return E_NOMEM;
-        }
+        longer[index] = NULL;
+        admission->upstreams = longer;
+        admission->upstream_count++;
     }
+    *ret = index;
     return OK;
 }
+
+enum rc admission_add_upstream(struct admission *admission,
+                               const struct admission_upstream_params *params,
+                               size_t *ret_index)
+{
+    size_t index;
+    enum rc rc = find_index(admission, &index);
+    struct admission_upstream *upstream = rc == OK ? calloc(1, sizeof *upstream) : NULL;
+    if (!upstream)
+        return E_NOMEM;
+    upstream->max = params->flights_max;
+    upstream->shares_gate = params->has_api_key;
+    list_init(&upstream->lanes);
+    if (admission_init_gate(admission, &upstream->gate, NULL, upstream->max) != OK) {
+        free(upstream);
+        return E_NOMEM;
+    }
+    admission->upstreams[index] = upstream;
+    *ret_index = index;
+    return OK;
+}
+
+bool admission_change_upstream(struct admission *admission, size_t index,
+                               const struct admission_upstream_params *params)
+{
+    struct admission_upstream *upstream = admission_upstream_at(admission, index);
+    bool other = upstream->shares_gate != params->has_api_key;
+    upstream->max = params->flights_max;
+    brake_set_max(&upstream->gate.brake, upstream->max, admission->now_ms);
+    admission_update_gate(admission, &upstream->gate);
+    if (!other)
+        return true;
+    if (upstream->tickets > 0)
+        return false;
+    admission_forget_lanes(admission, upstream);
+    upstream->shares_gate = params->has_api_key;
+    return true;
+}
+
+void admission_remove_upstream(struct admission *admission, size_t index)
+{
+    struct admission_upstream *upstream = admission_upstream_at(admission, index);
+    ASSERT(upstream->tickets == 0);
+    admission_forget_lanes(admission, upstream);
+    timers_stop(&admission->timers, &upstream->gate.opens);
+    free(upstream);
+    admission->upstreams[index] = NULL;
+}
+
+/* ---- limits */
 
 void admission_set_limits(struct admission *admission, unsigned flights_max, unsigned queue_max,
                           int64_t queue_ms)
@@ -383,8 +453,10 @@ void admission_set_limits(struct admission *admission, unsigned flights_max, uns
 void admission_done(struct admission *admission)
 {
     ASSERT(admission->held == 0 && admission->waiting == 0);
-    admission_forget_lanes(admission);
+    admission_forget_lanes(admission, NULL);
     timers_done(&admission->timers);
+    for (size_t i = 0; i < admission->upstream_count; i++)
+        free(admission->upstreams[i]);
     map_done(&admission->parties);
     free(admission->upstreams);
     *admission = (struct admission){0};

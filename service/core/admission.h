@@ -77,6 +77,7 @@ struct admission_gate {
 
 struct admission_upstream {
     unsigned max, held; /* flights */
+    unsigned tickets;   /* in whatever state */
     bool shares_gate;   /* one credential for all: the operator's */
     struct list lanes;  /* struct admission_lane.turn: those that may have a turn, in order */
     struct admission_gate gate; /* shares_gate */
@@ -87,7 +88,7 @@ struct admission {
     unsigned queue_max, queued;
     unsigned waiting; /* QUEUED, patient ones included, and RETURNING */
     int64_t queue_ms;
-    struct admission_upstream *upstreams;
+    struct admission_upstream **upstreams; /* by their indices; NULL: removed */
     size_t upstream_count;
     struct map parties; /* scope -> struct admission_party: the clients with tickets */
     struct list queue;  /* struct admission_ticket.age, oldest first */
@@ -115,9 +116,20 @@ struct admission_params {
 /* E_NOMEM: *admission is as after admission_done. */
 MUST_CHECK enum rc admission_init(struct admission *admission,
                                   const struct admission_params *params, int64_t now_ms);
-/* From now on; the upstreams' do not change. */
+/* From now on; the upstreams' are theirs. */
 void admission_set_limits(struct admission *admission, unsigned flights_max, unsigned queue_max,
                           int64_t queue_ms);
+/* One more upstream; *ret_index is its index until it is removed, then perhaps another one's.
+ * E_NOMEM. */
+MUST_CHECK enum rc admission_add_upstream(struct admission *admission,
+                                          const struct admission_upstream_params *params,
+                                          size_t *ret_index);
+/* Other limits from now on.  Whether its credential is shared changes only while it has no
+ * tickets: true if all was taken over. */
+bool admission_change_upstream(struct admission *admission, size_t index,
+                               const struct admission_upstream_params *params);
+/* It must have no tickets. */
+void admission_remove_upstream(struct admission *admission, size_t index);
 /* All tickets must be OUT. */
 void admission_done(struct admission *admission);
 

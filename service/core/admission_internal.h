@@ -53,7 +53,11 @@ struct admission_lane *admission_enter_lane(struct admission *admission,
 void admission_exit_lane(struct admission *admission, struct admission_lane *lane);
 /* After any change of its queue. */
 void admission_update_lane(struct admission *admission, struct admission_lane *lane);
-/* Forget the lanes that are only kept for what their brakes remember. */
-void admission_forget_lanes(struct admission *admission);
+/* Forget the lanes at an upstream (NULL: at all) that are only kept for what their brakes
+ * remember. */
+void admission_forget_lanes(struct admission *admission,
+                            const struct admission_upstream *upstream);
+struct admission_upstream *admission_upstream_at(const struct admission *admission,
+                                                 size_t index);
 
 #endif

@@ -173,8 +173,7 @@ static void release_lane(struct admission *admission, struct admission_lane *lan
 struct admission_lane *admission_enter_lane(struct admission *admission,
                                             struct admission_party *party, size_t upstream)
 {
-    ASSERT(upstream < admission->upstream_count);
-    struct admission_upstream *at = &admission->upstreams[upstream];
+    struct admission_upstream *at = admission_upstream_at(admission, upstream);
     struct admission_lane *lane = admission_find_lane(party, at);
     if (!lane)
         lane = lane_new(admission, party, at);
@@ -182,20 +181,26 @@ struct admission_lane *admission_enter_lane(struct admission *admission,
         return NULL;
     forget_idle(admission, lane);
     lane->tickets++;
+    at->tickets++;
     return lane;
 }
 
 void admission_exit_lane(struct admission *admission, struct admission_lane *lane)
 {
     lane->tickets--;
+    lane->upstream->tickets--;
     release_lane(admission, lane);
 }
 
-void admission_forget_lanes(struct admission *admission)
+void admission_forget_lanes(struct admission *admission,
+                            const struct admission_upstream *upstream)
 {
-    while (!list_is_empty(&admission->idle)) {
-        struct admission_lane *lane =
-            CONTAINER_OF(admission->idle.next, struct admission_lane, idle);
+    struct list *link = admission->idle.next;
+    while (link != &admission->idle) {
+        struct admission_lane *lane = CONTAINER_OF(link, struct admission_lane, idle);
+        link = link->next;
+        if (upstream && lane->upstream != upstream)
+            continue;
         forget_idle(admission, lane);
         lane_free(admission, lane);
     }

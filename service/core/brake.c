@@ -39,6 +39,16 @@ static void raise_limit(struct brake *brake, int64_t now_ms)
     brake->limit = limit;
 }
 
+void brake_set_max(struct brake *brake, unsigned max, int64_t now_ms)
+{
+    ASSERT(max > 0);
+    raise_limit(brake, now_ms);
+    bool at_rest = brake->limit == brake->max;
+    brake->max = max;
+    if (at_rest || brake->limit > max)
+        brake->limit = max;
+}
+
 bool brake_is_open(const struct brake *brake, int64_t now_ms)
 {
     return !brake_is_paused(brake, now_ms) && brake->calls < limit_at(brake, now_ms);

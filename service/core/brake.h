@@ -43,6 +43,8 @@ struct brake {
 
 /* max: at least 1. */
 void brake_init(struct brake *brake, unsigned max, int64_t now_ms);
+/* Another configuration; what it has learnt stays. */
+void brake_set_max(struct brake *brake, unsigned max, int64_t now_ms);
 bool brake_is_paused(const struct brake *brake, int64_t now_ms);
 /* Whether a call may start now. */
 bool brake_is_open(const struct brake *brake, int64_t now_ms);

@@ -90,16 +90,30 @@ static void listen_from_environment(struct loader *l, struct span list)
 
 static void choose_listen(struct loader *l, bool in_file)
 {
+    const struct span_list *said = &l->arguments->listen,
+                           *inherited = &l->arguments->inherited_listen;
     struct span list = loader_getenv(l, "UNSTREAM_LISTEN");
     l->listen_where = (struct where){&l->file, SPAN("listen"), -1};
-    if (l->arguments->listen.count > CONFIG_LISTEN_MAX)
+    if (inherited->count > CONFIG_LISTEN_MAX)
+        loader_problem(l, &l->inherited, "are over %d", CONFIG_LISTEN_MAX);
+    else if (inherited->count)
+        copy_listen(l, inherited->items, inherited->count, &l->inherited);
+    else if (said->count > CONFIG_LISTEN_MAX)
         loader_problem(l, WHERE(&l->command_line, SPAN("--listen")), "has over %d addresses",
                        CONFIG_LISTEN_MAX);
-    else if (l->arguments->listen.count)
-        copy_listen(l, l->arguments->listen.items, l->arguments->listen.count,
-                    WHERE(&l->command_line, SPAN("--listen")));
+    else if (said->count)
+        copy_listen(l, said->items, said->count, WHERE(&l->command_line, SPAN("--listen")));
     else if (!in_file && list.p)
         listen_from_environment(l, list);
+}
+
+static void choose_ops_listen(struct loader *l)
+{
+    l->ops_listen_where = (struct where){&l->file, SPAN("ops_listen"), -1};
+    if (!l->arguments->inherited_ops_listen.p)
+        return;
+    l->config->ops_listen = loader_copy(l, l->arguments->inherited_ops_listen);
+    l->ops_listen_where = l->inherited;
 }
 
 static void open_from_environment(struct loader *l)
@@ -225,6 +239,7 @@ static void read_scalars(struct loader *l, const cJSON *root)
     if (!said(read, "open"))
         open_from_environment(l);
     choose_listen(l, said(read, "listen"));
+    choose_ops_listen(l);
     choose_store(l);
 }
 
@@ -255,6 +270,8 @@ static void read_everything(struct loader *l)
     read_scalars(l, root);
     read_who_and_where(l, root);
     config_check(l);
+    if (l->arguments->running && l->problem_count == 0)
+        config_reload(l);
     cJSON_Delete(root);
 }
 
@@ -282,6 +299,8 @@ enum rc config_load(const struct config_source *source,
         .problems = problems,
         .environment = {NULL, SPAN("environment"), -1},
         .command_line = {NULL, SPAN("command line"), -1},
+        .inherited = {NULL, SPAN("inherited sockets"), -1},
+        .running = {NULL, SPAN("running service"), -1},
     };
     buf_init(&l.warnings, WARNING_BYTES_MAX);
     choose_file(&l);

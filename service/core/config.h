@@ -127,11 +127,17 @@ struct config_source {
     void *context;
 };
 
-/* What the command line says; it wins over file and environment. */
+/* What the command line says; it wins over file and environment.  So do sockets that were
+ * inherited, over all, as that is where the service listens. */
 struct config_arguments {
     struct span file; /* --config; absent: $UNSTREAM_CONFIG, else no file */
     struct span_list listen;
     struct span store;
+    struct span_list inherited_listen; /* empty: none, as for ops */
+    struct span inherited_ops_listen;
+    /* A reload: what no reload can change stays as it is here, and is warned about; the result
+     * is checked as what then runs.  NULL: a start. */
+    const struct config *running;
 };
 
 /* Load, check and complete a configuration.  On failure *ret is untouched and `problems` has
@@ -148,5 +154,10 @@ OWNED_DEFINE(config)
 /* The complete configuration as JSON that config_load would take, defaults included, secrets
  * masked. */
 void config_print(const struct config *config, struct buf *out);
+/* `text` as a JSON string that config_load reads as this very text, where "$" and "@/" would mean
+ * something else; absent: null. */
+void config_quote(struct span text, struct buf *out);
+/* Whether `clients` may have a client of this name. */
+bool config_client_name_is_sound(struct span name);
 
 #endif

@@ -46,7 +46,7 @@ static void check_listen(struct loader *l)
 static void check_ops_listen(struct loader *l)
 {
     const struct config *config = l->config;
-    const struct where *where = WHERE(&l->file, SPAN("ops_listen"));
+    const struct where *where = &l->ops_listen_where;
     struct address address;
     if (!config->ops_listen.p)
         return;
@@ -120,10 +120,15 @@ static void check_store(struct loader *l)
                        loader_quote(l, store));
 }
 
-void config_check(struct loader *l)
+void config_check_listeners(struct loader *l)
 {
     check_listen(l);
     check_ops_listen(l);
+}
+
+void config_check(struct loader *l)
+{
+    config_check_listeners(l);
     check_store(l);
     check_clients(l);
     warn_about_routes(l);

@@ -1,5 +1,10 @@
 #include "core/config_loader.h"
 
+bool config_client_name_is_sound(struct span name)
+{
+    return name.n > 0 && name.n <= CONFIG_NAME_BYTES_MAX && span_is_visible(name);
+}
+
 static void check_name(struct loader *l, const struct where *where,
                        const struct config_client *clients, size_t index)
 {

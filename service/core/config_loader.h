@@ -30,9 +30,9 @@ struct loader {
     size_t problem_count;
     bool out_of_memory;
     bool has_file;
-    struct where file, environment, command_line;
+    struct where file, environment, command_line, inherited, running;
     /* Who said it, for checks that come later. */
-    struct where listen_where, store_where, clients_where;
+    struct where listen_where, ops_listen_where, store_where, clients_where;
     bool clients_from_environment, upstreams_from_environment;
 };
 
@@ -95,6 +95,11 @@ void config_clients_read(struct loader *loader, const struct where *where, const
 void config_clients_from_environment(struct loader *loader);
 /* config_check.c: what no key tells alone. */
 void config_check(struct loader *loader);
+/* The part of it that says who may listen where. */
+void config_check_listeners(struct loader *loader);
+/* config_reload.c: take over what a reload cannot change from arguments->running, and check what
+ * comes of it. */
+void config_reload(struct loader *loader);
 
 /* config_print.c: a key's value as JSON. */
 void config_print_value(const struct config_key *key, const void *target, struct buf *out);

@@ -20,8 +20,7 @@ struct printer {
 
 /* ---- values */
 
-/* Quoted so that config_load reads this very text: "$" and "@/" would mean something else. */
-static void print_text(struct span text, struct buf *out)
+void config_quote(struct span text, struct buf *out)
 {
     if (!text.p) {
         buf_add_text(out, "null");
@@ -72,7 +71,7 @@ static void print_list(const struct span_list *list, struct buf *out)
     for (size_t i = 0; i < list->count; i++) {
         if (i)
             buf_add_text(out, ", ");
-        print_text(list->items[i], out);
+        config_quote(list->items[i], out);
     }
     buf_add_byte(out, ']');
 }
@@ -86,7 +85,7 @@ static void print_headers(const struct headers *headers, struct buf *out)
             buf_add_text(out, ", ");
         json_quote(header->name, out);
         buf_add_text(out, ": ");
-        print_text(header_is_credential(header->name) ? SPAN(MASK) : header->value, out);
+        config_quote(header_is_credential(header->name) ? SPAN(MASK) : header->value, out);
     }
     buf_add_byte(out, '}');
 }
@@ -96,7 +95,7 @@ static void print_proxy(struct span proxy, struct buf *out)
 {
     struct url url;
     if (url_parse(proxy, &url) != NULL || !url.user.p) {
-        print_text(proxy, out);
+        config_quote(proxy, out);
         return;
     }
     const char *end = url.user.p + url.user.n;
@@ -110,12 +109,12 @@ static void print_proxy(struct span proxy, struct buf *out)
 static void print_span(const struct config_key *key, struct span text, struct buf *out)
 {
     if (key->secret && text.p)
-        print_text(SPAN(MASK), out);
+        config_quote(SPAN(MASK), out);
     else if (key->offset == offsetof(struct config_upstream, proxy) &&
              key->section == SECTION_UPSTREAM)
         print_proxy(text, out);
     else
-        print_text(text, out);
+        config_quote(text, out);
 }
 
 void config_print_value(const struct config_key *key, const void *target, struct buf *out)
@@ -139,7 +138,7 @@ void config_print_value(const struct config_key *key, const void *target, struct
         buf_printf(out, "%.15g", *(const double *)field);
         return;
     case CONFIG_CHOICE:
-        print_text(config_choice_word(key->choices, *(const unsigned *)field), out);
+        config_quote(config_choice_word(key->choices, *(const unsigned *)field), out);
         return;
     case CONFIG_TEXT:
         print_span(key, *(const struct span *)field, out);
@@ -155,7 +154,7 @@ void config_print_value(const struct config_key *key, const void *target, struct
         return;
     case CONFIG_UPSTREAM:
         upstream = *(const struct config_upstream *const *)field;
-        print_text(upstream ? upstream->name : SPAN_ABSENT, out);
+        config_quote(upstream ? upstream->name : SPAN_ABSENT, out);
         return;
     case CONFIG_OBJECT:
         return;

@@ -62,6 +62,7 @@ struct config_key {
     bool required;       /* the section is refused without it */
     bool secret;         /* never printed */
     bool simple_only;    /* a key of the route /api/llm alone */
+    bool restart;        /* of config's own fields: a reload leaves it as it was at the start */
     const char *help;
 };
 

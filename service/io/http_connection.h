@@ -13,7 +13,7 @@ struct http_listener {
     struct http_front *front;
     struct MHD_Daemon *mhd;
     int fd; /* the listening socket, -1 once closed */
-    bool is_unix;
+    bool is_unix, is_inherited;
     struct watch watch; /* the daemon's own epoll */
     bool run;           /* something happened: MHD_run at the end of this round */
     unsigned vain_runs; /* in a row, since its epoll or a request had anything to say */
@@ -66,6 +66,7 @@ struct http_connection {
     struct watch watch;
     struct timer deadline;
     enum http_phase phase;
+    bool used;                    /* it has had a request */
     int64_t phase_ms;             /* when the phase began */
     int64_t start_ms;             /* first byte of the request, or the accept */
     struct http_request *request; /* NULL between requests */

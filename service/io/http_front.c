@@ -4,9 +4,11 @@
 #include "io/http_listen.h"
 #include "io/http_request.h"
 
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 
 enum {
     /* Beside the head: libmicrohttpd's record per header and the reply's head.  It clears all
@@ -132,6 +134,16 @@ static enum rc start(struct http_listener *listener, struct buf *problem)
 
 /* ---- new and free */
 
+void http_front_adjust(struct http_front *front, const struct http_front_params *params)
+{
+    ASSERT(params->request_bytes_per_s_min > 0 && params->reply_bytes_per_s_min > 0);
+    front->body_bytes_max = params->body_bytes_max;
+    front->keepalive_ms = params->keepalive_ms;
+    front->request_timeout_ms = params->request_timeout_ms;
+    front->request_bytes_per_s_min = params->request_bytes_per_s_min;
+    front->reply_bytes_per_s_min = params->reply_bytes_per_s_min;
+}
+
 static struct http_front *allocate(const struct http_front_params *params)
 {
     struct http_front *front = calloc(1, sizeof *front);
@@ -146,11 +158,7 @@ static struct http_front *allocate(const struct http_front_params *params)
     front->handler = params->handler;
     front->connections_max = params->connections_max;
     front->header_bytes_max = params->header_bytes_max;
-    front->body_bytes_max = params->body_bytes_max;
-    front->keepalive_ms = params->keepalive_ms;
-    front->request_timeout_ms = params->request_timeout_ms;
-    front->request_bytes_per_s_min = params->request_bytes_per_s_min;
-    front->reply_bytes_per_s_min = params->reply_bytes_per_s_min;
+    http_front_adjust(front, params);
     front->hook.run = run_round;
     front->wake.run = on_wake;
     list_init(&front->connections);
@@ -164,16 +172,20 @@ static struct http_front *allocate(const struct http_front_params *params)
 enum rc http_front_new(const struct http_front_params *params, struct buf *problem,
                        struct http_front **ret)
 {
-    ASSERT(params->listen_count > 0 && params->connections_max > 0 &&
-           params->request_bytes_per_s_min > 0 && params->reply_bytes_per_s_min > 0);
+    ASSERT(params->listen_count > 0 && params->connections_max > 0);
     OWNED(http_front) front = allocate(params);
     if (!front)
         return E_NOMEM;
     event_loop_hook(front->loop, &front->hook);
     for (size_t i = 0; i < params->listen_count; i++) {
         struct http_listener *listener = &front->listeners[i];
-        *listener = (struct http_listener){.front = front, .fd = -1};
-        enum rc rc = http_listen_open(params->listen[i], problem, &listener->fd);
+        enum rc rc = OK;
+        *listener = (struct http_listener){
+            .front = front, .fd = -1, .is_inherited = params->sockets != NULL};
+        if (params->sockets)
+            listener->fd = params->sockets[i];
+        else
+            rc = http_listen_open(params->listen[i], problem, &listener->fd);
         listener->is_unix = rc == OK && http_listen_is_unix(listener->fd);
         if (rc != OK)
             return rc;
@@ -237,9 +249,30 @@ void http_front_quiesce(struct http_front *front)
             continue;
         if (listener->mhd)
             (void)MHD_quiesce_daemon(listener->mhd);
-        http_listen_close(listener->fd);
+        if (!listener->is_inherited)
+            http_listen_close(listener->fd);
         listener->fd = -1;
     }
+}
+
+static bool is_quiet(const struct http_connection *connection, int64_t now_ms)
+{
+    int unread_bytes = 0;
+    if (connection->phase != PHASE_IDLE || !list_is_empty(&connection->unconfirmed))
+        return false;
+    if (!connection->used)
+        return now_ms - connection->start_ms >= HTTP_FRONT_FRESH_MS;
+    return ioctl(connection->fd, SIOCINQ, &unread_bytes) != 0 || unread_bytes == 0;
+}
+
+bool http_front_is_quiet(const struct http_front *front)
+{
+    int64_t now_ms = event_loop_now_ms(front->loop);
+    const struct list *all = &front->connections;
+    for (struct list *at = all->next; at != all; at = at->next)
+        if (!is_quiet(CONTAINER_OF(at, struct http_connection, link), now_ms))
+            return false;
+    return true;
 }
 
 void http_front_close_after_reply(struct http_front *front)

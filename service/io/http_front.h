@@ -91,6 +91,9 @@ struct http_front_params {
     struct event_loop *loop;
     const struct span *listen; /* "127.0.0.1:8080", "[::1]:8080", "unix:/path" */
     size_t listen_count;
+    /* NULL, or listen_count sockets that listen already, in place of `listen`: non-blocking,
+     * still the caller's, who closes them after the front; a file of theirs stays. */
+    const int *sockets;
     struct http_handler handler;
     unsigned connections_max; /* further ones wait in the backlog, or are closed when there are
                                  several addresses */
@@ -112,12 +115,22 @@ MUST_CHECK enum rc http_front_new(const struct http_front_params *params, struct
  * that began); connections are closed, on_end comes from inside this call only. */
 void http_front_free(struct http_front *front);
 OWNED_DEFINE(http_front)
+/* From now on body_bytes_max, keepalive_ms, request_timeout_ms and the two bytes_per_s_min are
+ * those of `params`; the rest of it is not looked at.  What a request or a connection has begun
+ * with may hold until its next step. */
+void http_front_adjust(struct http_front *front, const struct http_front_params *params);
 /* The addresses bound, with real ports where 0 was asked for, "127.0.0.1:43121" a line each. */
 void http_front_addresses(const struct http_front *front, struct buf *out);
 /* From now on every reply carries `Connection: close` (draining). */
 void http_front_close_after_reply(struct http_front *front);
-/* Stop accepting connections (the last step of a drain). */
+/* Stop accepting connections (the last step of a drain).  Those that wait at a socket that was
+ * inherited stay there; at one of ours they are refused. */
 void http_front_quiesce(struct http_front *front);
+/* After http_front_quiesce: nobody who got in is waiting for something.  No request is arriving,
+ * open or being replied to, and no connection is younger than HTTP_FRONT_FRESH_MS that has not
+ * sent one: its first bytes may be on their way. */
+bool http_front_is_quiet(const struct http_front *front);
+enum { HTTP_FRONT_FRESH_MS = 1000 };
 /* Connections open now. */
 unsigned http_front_connections(const struct http_front *front);
 

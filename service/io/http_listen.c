@@ -160,7 +160,8 @@ void http_listen_print(int fd, struct buf *out)
 {
     struct sockaddr_un name;
     if (unix_name_of(fd, &name)) {
-        buf_printf(out, "unix:%s", name.sun_path);
+        bool abstract = !name.sun_path[0] && name.sun_path[1];
+        buf_printf(out, "unix:%s%s", abstract ? "@" : "", name.sun_path + abstract);
         return;
     }
     struct sockaddr_storage address = {0};

@@ -12,7 +12,8 @@
 MUST_CHECK enum rc http_listen_open(struct span address, struct buf *problem, int *ret);
 /* Whether a descriptor of http_listen_open is a unix socket. */
 bool http_listen_is_unix(int fd);
-/* The address a descriptor is bound to, in the same spelling, with the real port. */
+/* The address a descriptor is bound to, in the same spelling, with the real port; an abstract unix
+ * name as "unix:@name". */
 void http_listen_print(int fd, struct buf *out);
 /* Close it and take the socket file of a unix address away. */
 void http_listen_close(int fd);

@@ -39,6 +39,7 @@ void *http_request_begin(void *context, const char *target, struct MHD_Connectio
     buf_init(&request->body, front->body_bytes_max);
     request->head.path = arena_copy(&request->arena, span_of(target));
     connection->request = request;
+    connection->used = true;
     return request;
 }
 

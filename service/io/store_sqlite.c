@@ -196,7 +196,7 @@ static struct store_sqlite *sqlite_new(const struct store_sqlite_params *params)
         return NULL;
     sqlite->store.ops = &sqlite_ops;
     sqlite->loop = params->loop;
-    sqlite->released_ttl_ms = params->released_ttl_ms;
+    atomic_init(&sqlite->released_ttl_ms, params->released_ttl_ms);
     sqlite->free_bytes_min = params->free_bytes_min;
     sqlite->reap_interval_ms =
         params->reap_interval_ms ? params->reap_interval_ms : STORE_SQLITE_REAP_INTERVAL_MS;
@@ -228,4 +228,11 @@ enum rc store_sqlite_open(const struct store_sqlite_params *params, struct buf *
     }
     *ret = take(store);
     return OK;
+}
+
+void store_sqlite_set_released_ttl(struct store *store, int64_t released_ttl_ms)
+{
+    struct store_sqlite *sqlite = CONTAINER_OF(store, struct store_sqlite, store);
+    ASSERT(store->ops == &sqlite_ops);
+    atomic_store(&sqlite->released_ttl_ms, released_ttl_ms);
 }

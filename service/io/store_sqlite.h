@@ -51,6 +51,9 @@ struct store_sqlite_params {
 MUST_CHECK enum rc store_sqlite_open(const struct store_sqlite_params *params,
                                      struct buf *problem, struct store **ret);
 
+/* From now on released_ttl_ms is this, for a store of store_sqlite_open.  Thread: any. */
+void store_sqlite_set_released_ttl(struct store *store, int64_t released_ttl_ms);
+
 /* Copies the store at `path`, which a service may have open, into the new file `file`, durable
  * and for its owner only.  What runs is released as interrupted when the copy is opened, accepted
  * requests too: their bodies and headers are not in it.

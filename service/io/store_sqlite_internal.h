@@ -27,7 +27,8 @@ struct store_sqlite_thread {
 struct store_sqlite {
     struct store store;
     struct mailbox *loop;
-    int64_t released_ttl_ms, reap_interval_ms;
+    _Atomic int64_t released_ttl_ms;
+    int64_t reap_interval_ms;
     uint64_t free_bytes_min;
     char *path, *wal_path, *directory; /* absolute, without symbolic links */
     int lock_fd;                       /* -1: none */

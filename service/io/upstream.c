@@ -219,6 +219,12 @@ enum rc upstream_new(const struct upstream_params *params, struct upstream **ret
     return OK;
 }
 
+void upstream_set_transfers_max(struct upstream *upstream, unsigned transfers_max)
+{
+    ASSERT(transfers_max >= 1);
+    upstream->transfers_max = transfers_max;
+}
+
 void upstream_free(struct upstream *upstream)
 {
     if (!upstream)

@@ -55,6 +55,9 @@ MUST_CHECK enum rc upstream_new(const struct upstream_params *params, struct ups
 void upstream_free(struct upstream *upstream);
 OWNED_DEFINE(upstream)
 
+/* From now on so many may run at once; what runs goes on. */
+void upstream_set_transfers_max(struct upstream *upstream, unsigned transfers_max);
+
 /* Start a transfer.  OK: *ret is valid until on_end or transfer_cancel.  E_LIMIT: transfers_max
  * are running already.  E_INVALID: a control byte in a header or the URL, a header name that is
  * none, a URL that is not http(s).  E_NOMEM, also for more than UPSTREAM_STRINGS_MAX. */

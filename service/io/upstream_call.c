@@ -146,10 +146,18 @@ static void close_call(struct call *call)
         call->added = false;
     }
     curl_easy_reset(call->easy); /* before what it points to goes */
+    bool fit_for_use = call->response.began;
     upstream_response_done(&call->response);
     transfer_unref(call->transfer);
     call->transfer = NULL;
-    upstream_thread_put_call(call->thread, call);
+    if (fit_for_use) {
+        upstream_thread_put_call(call->thread, call);
+        return;
+    }
+    /* Where libcurl wanted a second try, the handle remembers even after its reset that a body
+     * is to be rewound, at which the next call would fail. */
+    list_remove(&call->link);
+    upstream_call_free(call);
 }
 
 void upstream_call_abort(struct call *call, enum attempt_end end)

@@ -35,11 +35,12 @@ static bool is_second_try(struct call *call)
     return call->sent_before;
 }
 
+/* The first step of one on another connection that was kept. */
 static int never_rewind(void *user, curl_off_t offset, int origin)
 {
-    (void)user;
     (void)offset;
     (void)origin;
+    (void)is_second_try(user);
     return CURL_SEEKFUNC_FAIL;
 }
 
@@ -117,6 +118,7 @@ static bool set_callbacks(struct call *call)
     bool fine = curl_easy_setopt(easy, CURLOPT_READFUNCTION, read_request) == CURLE_OK;
     fine &= curl_easy_setopt(easy, CURLOPT_READDATA, call) == CURLE_OK;
     fine &= curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, never_rewind) == CURLE_OK;
+    fine &= curl_easy_setopt(easy, CURLOPT_SEEKDATA, call) == CURLE_OK;
     fine &= curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, socket_made) == CURLE_OK;
     fine &= curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, call) == CURLE_OK;
     fine &= curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, about_to_send) == CURLE_OK;

@@ -34,8 +34,7 @@ from support import (CHAT, MESSAGES, PROVIDER_ROUTES, ROUTES, SIMPLE, exact, in_
 
 FLOOD_BYTES_MAX = 4 * MIB
 WRONG_SHOWN_MAX = 5
-# An enemy that closes connections which were kept for others may spoil an attempt of theirs, or two.
-QUICK = {"attempts_max": 6, "backoff_base_s": 0.01, "retry_budget_ratio": 10, "first_event_timeout_s": 5, "idle_timeout_s": 5}
+QUICK = {"backoff_base_s": 0.01, "retry_budget_ratio": 10, "first_event_timeout_s": 5, "idle_timeout_s": 5}
 
 
 def configuration(enemy, friend):

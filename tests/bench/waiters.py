@@ -88,7 +88,7 @@ async def somebody_else(port, seconds):
 
 
 async def measure(provider, service, waiters, seconds):
-    hold, hits = unique("hold"), {}, []
+    hold, hits = unique("hold"), {}
     flights = [(provider.script(unique("m"), {"hold": hold}), unique("key")) for _ in range(waiters // PER_FLIGHT)]
     await ask_for(service.port, 1)
     memory, _ = usage(service.process)

@@ -455,3 +455,41 @@ TEST(model_memory, a_new_engine_is_whole_or_not_there)
     }
     world_end(&world);
 }
+
+static const char *no_variable(void *context, const char *name)
+{
+    (void)context;
+    return strcmp(name, "HOME") == 0 ? "/home/model" : NULL;
+}
+
+static enum rc read_more_upstreams(void *context, struct span path, struct buf *out)
+{
+    (void)context;
+    (void)path;
+    buf_add_text(out, "{\"upstreams\": {\"v\": {\"base_url\": \"http://p/v1\", \"provider\": "
+                      "\"openai\"}, \"u\": {\"base_url\": \"http://p/v1\", \"provider\": "
+                      "\"openai\"}, \"w\": {\"base_url\": \"http://p/v1\", \"provider\": "
+                      "\"openai\"}}}");
+    return buf_rc(out);
+}
+
+TEST(model_memory, a_reload_that_finds_no_memory_changes_nothing)
+{
+    struct world world;
+    begin(&world);
+    const struct config_source source = {no_variable, read_more_upstreams, NULL};
+    const struct config_arguments arguments = {.file = SPAN("next.json")};
+    BUF(problems, 4096);
+    OWNED(config) next = NULL;
+    assert_int_equal(config_load(&source, &arguments, &problems, &next), OK);
+    unsigned refused = 0;
+    for (bool struck = true; struck; refused += struck) {
+        fault_memory_arm(refused + 1, false);
+        enum rc rc = engine_reconfigure(world.engine, next);
+        struck = fault_memory_disarm();
+        assert_int_equal(rc, struck ? E_NOMEM : OK);
+    }
+    assert_int_equal(refused, 5); /* the clients' limits; v and w, and their slots; u is known */
+    assert_int_equal(engine_reconfigure(world.engine, world.config), OK);
+    world_end(&world);
+}

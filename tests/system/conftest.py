@@ -43,12 +43,12 @@ def service(request, provider, binary, tmp_path_factory):
 
 @pytest.fixture
 def launch(provider, binary, tmp_path):
-    """Starts further services: launch({...overrides...}, directory=None)."""
+    """Starts further services: launch({...overrides...}, directory=None, and what Service takes)."""
     services = []
 
-    def start(overrides=None, directory=None):
+    def start(overrides=None, directory=None, **members):
         directory = directory or tmp_path / f"service-{len(services)}"
-        services.append(Service(provider, directory, overrides))
+        services.append(Service(provider, directory, overrides, **members))
         return services[-1]
 
     start.services = services

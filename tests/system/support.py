@@ -272,23 +272,34 @@ def run_binary(*arguments, directory, timeout_s=20, **variables):
                           cwd=directory, env=clean_environment(HOME=str(directory), **variables))
 
 
-class Service:
-    """The real binary, started with a configuration of its own; variables are its environment's."""
+def activation(sockets):
+    """The start of a command line that hands over these sockets, and their descriptors."""
+    descriptors = [one.fileno() for one in sockets.values()]
+    listed = ",".join(map(str, descriptors))
+    return [sys.executable, ROOT / "tests/system/activate.py", listed, ":".join(sockets)], descriptors
 
-    def __init__(self, provider, directory, overrides=None, binary=BINARY, **variables):
+
+class Service:
+    """The real binary, started with a configuration of its own; variables are its environment's.
+
+    sockets: {name: socket that listens}, handed over as systemd does; port: where its clients get in."""
+
+    def __init__(self, provider, directory, overrides=None, binary=BINARY, port=None, sockets=None, **variables):
         self.provider, self.directory = provider, Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = merged(base_config(provider.url, self.directory, self.port), overrides or {})
         self.config["listen"] = [address.replace("PORT", str(self.port)) for address in self.config["listen"]]
-        self.log = self.directory / f"log-{self.port}"
+        self.log = self.directory / f"log-{unique(self.port)}"
         path = self.directory / "config.json"
         path.write_text(json.dumps(self.config))
+        prefix, descriptors = activation(sockets) if sockets else ([], [])
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [binary, "--config", path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self.directory, env=clean_environment(HOME=str(self.directory), **variables))
+                [*prefix, binary, "--config", path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=descriptors, cwd=self.directory,
+                env=clean_environment(HOME=str(self.directory), **variables))
         wait_until(self.is_ready, "the service to become ready")
 
     def is_ready(self):

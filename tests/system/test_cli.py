@@ -171,6 +171,47 @@ def test_clients_are_known_by_their_tokens(launch, provider):
         assert SECRET in "".join(sent_headers(call, "x-api-key") + sent_headers(call, "authorization"))
 
 
+def test_a_new_token_lets_its_client_in(launch, binary, tmp_path):
+    done = run_binary("token", "billing", directory=tmp_path)
+    assert done.returncode == 0, done
+    token, entry = done.stdout.splitlines()
+    assert re.fullmatch(r"ust_[A-Za-z0-9_-]{43}", token)
+    assert json.loads(entry) == {"name": "billing", "token_sha256": hashlib.sha256(token.encode()).hexdigest()}
+    assert token not in done.stderr
+    assert token not in run_binary("token", "billing", directory=tmp_path).stdout
+    service = launch({**OPERATORS_KEY, "clients": [json.loads(entry)]})
+    body = question(CHAT, unique("token"))
+    assert_answer(service.post(CHAT, body, headers={"Authorization": "Bearer " + token}))
+    assert_error(service.post(CHAT, body, headers={"Authorization": "Bearer " + token[:-1]}), CHAT, 401)
+
+
+@pytest.mark.parametrize("name", ["n", "n" * 64, "$HOME", "@/etc/hostname", 'a"b\\c'])
+def test_a_token_takes_every_name_that_the_configuration_takes(configured, binary, tmp_path, name):
+    done = run_binary("token", name, directory=tmp_path)
+    assert done.returncode == 0, done
+    entry = json.loads(done.stdout.splitlines()[1])
+    printed = configured({**OPERATORS_KEY, "clients": [entry]}, "--print-config")
+    assert printed.returncode == 0, printed
+    assert json.loads(printed.stdout)["clients"][0]["name"] == entry["name"]
+    service_name = entry["name"][1:] if name[0] in "$@" else entry["name"]
+    assert service_name == name
+
+
+@pytest.mark.parametrize("arguments", [[], ["two", "names"], [""], ["with blank"], ["n" * 65], ["\u00fc"], ["--nmae"]])
+def test_a_token_for_nobody_is_a_usage_error(binary, tmp_path, arguments):
+    done = run_binary("token", *arguments, directory=tmp_path)
+    assert done.returncode == 64
+    assert done.stdout == ""
+    assert "unstream token" in done.stderr
+
+
+def test_the_tokens_help_is_no_mistake(binary, tmp_path):
+    done = run_binary("token", "--help", directory=tmp_path)
+    assert done.returncode == 0
+    assert "unstream token NAME" in done.stdout
+    assert "token" in run_binary("--help", directory=tmp_path).stdout
+
+
 def test_a_route_without_upstream_says_how_to_configure_it(launch):
     service = launch({"routes": {MESSAGES: False}})
     assert service.post(MESSAGES, question(MESSAGES, "m")).status == 404

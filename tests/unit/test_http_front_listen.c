@@ -187,3 +187,127 @@ TEST(http_front_listen, over_connections_max_clients_wait_in_the_backlog)
     for (size_t i = 0; i < 3; i++)
         close(fds[i]);
 }
+
+/* ---- sockets that were handed over, limits that change, the end */
+
+static int listening_at(const char *path)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    (void)snprintf(name.sun_path, sizeof name.sun_path, "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof name), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    return fd;
+}
+
+static int client_at(const char *path)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    (void)snprintf(name.sun_path, sizeof name.sun_path, "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof name), 0);
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    return fd;
+}
+
+#define GET_NOW "GET /now HTTP/1.1\r\nHost: a\r\n\r\n"
+
+TEST(http_front_listen, at_a_socket_that_was_handed_over_clients_wait_for_the_next_front)
+{
+    char directory[] = "/tmp/unstream-test-XXXXXX", path[64];
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof path, "%s/socket", directory);
+    int listener = listening_at(path), early = client_at(path), late = -1;
+    {
+        __attribute__((cleanup(fixture_done))) struct fixture f;
+        fixture_new(&f);
+        f.params.sockets = &listener;
+        fixture_start(&f);
+        SEND(&f, early, GET_NOW);
+        EXPECT(&f, early, OK_REPLY("3", "now"));
+        http_front_quiesce(f.front);
+        late = client_at(path);
+        SEND(&f, late, GET_NOW);
+        rounds_for(&f, 30);
+        assert_int_equal(http_front_connections(f.front), 1);
+    }
+    assert_int_equal(access(path, F_OK), 0);
+    {
+        __attribute__((cleanup(fixture_done))) struct fixture f;
+        fixture_new(&f);
+        f.params.sockets = &listener;
+        fixture_start(&f);
+        EXPECT(&f, late, OK_REPLY("3", "now"));
+    }
+    close(early);
+    close(late);
+    assert_int_equal(close(listener), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(directory), 0);
+}
+
+TEST(http_front_listen, a_front_is_quiet_when_all_that_got_in_have_their_replies)
+{
+    FIXTURE(f);
+    int used = client_new(&f), fresh = client_new(&f);
+    SEND(&f, used, GET_NOW);
+    EXPECT(&f, used, OK_REPLY("3", "now"));
+    UNTIL(&f, http_front_connections(f.front) == 2);
+    int64_t accepted_ms = test_now_ms();
+    http_front_quiesce(f.front);
+    if (test_now_ms() - accepted_ms < HTTP_FRONT_FRESH_MS / 2)
+        assert_false(http_front_is_quiet(f.front));
+    SEND(&f, fresh, "POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r");
+    rounds_for(&f, 20);
+    assert_false(http_front_is_quiet(f.front));
+    SEND(&f, fresh, "\nz");
+    UNTIL(&f, f.waiting_count == 1);
+    assert_false(http_front_is_quiet(f.front));
+    reply_with(f.waiting[0], 200, SPAN("u"));
+    assert_false(http_front_is_quiet(f.front));
+    EXPECT(&f, fresh, OK_REPLY("1", "u"));
+    UNTIL(&f, http_front_is_quiet(f.front));
+    assert_int_equal(f.delivered, 2);
+    assert_int_equal(http_front_connections(f.front), 2); /* idle ones hold nothing up */
+    close(used);
+    close(fresh);
+}
+
+TEST(http_front_listen, a_connection_that_says_nothing_is_fresh_for_a_second)
+{
+    FIXTURE(f);
+    int silent = client_new(&f);
+    UNTIL(&f, http_front_connections(f.front) == 1);
+    http_front_quiesce(f.front);
+    UNTIL(&f, http_front_is_quiet(f.front));
+    assert_int_equal(http_front_connections(f.front), 1);
+    close(silent);
+}
+
+TEST(http_front_listen, limits_change_for_what_comes)
+{
+    FIXTURE(f); /* bodies up to 1000 */
+    int before = client_new(&f), after = client_new(&f);
+    SEND(&f, before, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1");
+    UNTIL(&f, strstr(buf_text(&f.log), "head /a"));
+    f.params.body_bytes_max = 1;
+    http_front_adjust(f.front, &f.params);
+    SEND(&f, before, "2");
+    EXPECT(&f, before, OK_REPLY("2", "12"));
+    SEND(&f, after, "POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n12");
+    EXPECT(&f, after,
+           "HTTP/1.1 413 Content Too Large\r\nContent-Length: 26\r\n\r\n"
+           "the body is over the limit");
+    int third = client_new(&f);
+    SEND(&f, third, "POST /c HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n1");
+    EXPECT(&f, third, OK_REPLY("1", "1"));
+    f.params.keepalive_ms = 50;
+    http_front_adjust(f.front, &f.params);
+    SEND(&f, third, GET_NOW);
+    EXPECT(&f, third, OK_REPLY("3", "now"));
+    BUF(in, 4096);
+    EXPECT_CLOSE(&f, third, &in);
+    close(before);
+    close(after);
+    close(third);
+}

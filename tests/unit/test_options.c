@@ -88,6 +88,9 @@ TEST(options, keys_and_backup_get_theirs_behind_our_options)
     assert_int_equal(PARSE(&problem, &options, "backup", "b.db"), OK);
     assert_int_equal(options.action, OPTIONS_BACKUP);
     assert_string_equal(options.command_argv[1], "b.db");
+    assert_int_equal(PARSE(&problem, &options, "token", "billing"), OK);
+    assert_int_equal(options.action, OPTIONS_TOKEN);
+    assert_string_equal(options.command_argv[1], "billing");
 }
 
 TEST(options, what_is_unknown_is_told_in_one_line)

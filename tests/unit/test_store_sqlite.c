@@ -251,6 +251,23 @@ TEST(store_sqlite, a_released_key_remembers_its_paid_calls)
     assert_int_equal(second.record.created_ms, NOW_MS);
 }
 
+TEST(store_sqlite, paid_calls_are_remembered_as_long_as_was_said_last)
+{
+    WORLD(w);
+    REPLY a = claim(&w, 'a', 1, NOW_MS), b = claim(&w, 'b', 2, NOW_MS);
+    assert_int_equal(a.result, CLAIM_OK);
+    assert_int_equal(b.result, CLAIM_OK);
+    assert_int_equal(release(&w, 'a', 1, false, NOW_MS), OK);
+    store_sqlite_set_released_ttl(w.store, TTL_MS + 10);
+    assert_int_equal(release(&w, 'b', 2, false, NOW_MS), OK);
+    REPLY before = lookup(&w, 'a', NOW_MS + TTL_MS);
+    REPLY last = lookup(&w, 'b', NOW_MS + TTL_MS + 9);
+    REPLY gone = lookup(&w, 'b', NOW_MS + TTL_MS + 10);
+    assert_int_equal(before.record.state, KEY_ABSENT);
+    assert_int_equal(last.record.state, KEY_RELEASED);
+    assert_int_equal(gone.record.state, KEY_ABSENT);
+}
+
 TEST(store_sqlite, a_call_that_cost_nothing_is_given_back)
 {
     WORLD(w);

@@ -179,6 +179,35 @@ TEST(upstream, a_request_on_a_dead_connection_is_not_sent_again_in_silence)
     assert_int_equal(bench->provider->requests, 2);
     assert_int_equal(bench->provider->accepted, 1);
     try_done(&try);
+    try_run(&try, bench); /* which is not made to fail by what libcurl wanted to do before */
+    assert_end(&try, ATTEMPT_ANSWERED);
+    assert_int_equal(bench->provider->accepted, 2);
+    try_done(&try);
+    bench_free(bench);
+}
+
+/* libcurl would try again by itself on another connection that it kept. */
+TEST(upstream, a_request_is_known_as_sent_when_another_connection_is_kept)
+{
+    struct bench *bench = bench_new(answers_once_then_closes);
+    struct try tries[2];
+    for (int i = 0; i < 2; i++) {
+        try_init(&tries[i], bench);
+        try_start(&tries[i], bench);
+    }
+    for (int i = 0; i < 2; i++) {
+        try_wait(&tries[i], bench);
+        assert_end(&tries[i], ATTEMPT_ANSWERED);
+        try_done(&tries[i]);
+    }
+    assert_int_equal(bench->provider->accepted, 2);
+    pause_ms(50);
+    struct try try;
+    try_run(&try, bench);
+    assert_end(&try, ATTEMPT_CONNECTION_LOST);
+    assert_true(try.outcome.request_sent);
+    assert_int_equal(bench->provider->requests, 3);
+    try_done(&try);
     bench_free(bench);
 }
 
