@@ -150,7 +150,10 @@ struct world {
     struct upstream *upstream;
     struct http_handler handler;
     bool draining, dead; /* dead: a crash, nothing has effects any more */
+    bool is_open;        /* the front takes requests */
     unsigned processes;
+    unsigned taken_up; /* accepted requests at the start of this process */
+    unsigned troubles; /* of the store, so far */
 
     /* Surroundings. */
     struct model_key keys[MODEL_KEYS];
@@ -161,9 +164,6 @@ struct world {
     size_t known_count;
     struct list clients;       /* who comes back in a moment */
     struct blob *unknown_body; /* what who may not see a result is told */
-    bool is_open;              /* the front takes requests */
-    unsigned taken_up;         /* accepted requests at the start of this process */
-    unsigned troubles;         /* of the store, so far */
     uint64_t jumps;            /* of the wall clock */
     struct list requests;      /* open: on_end did not come yet */
     unsigned open_requests;
@@ -172,19 +172,19 @@ struct world {
     bool last_starved; /* it spoke of memory */
     int memory_key;    /* its answers must not be at rest; MODEL_KEYLESS: none */
     bool store_full;
-    int64_t store_delay_ms;              /* the longest of a commit, and of the way back */
-    int64_t store_exact_ms;              /* it takes exactly this long; -1: the dice say */
-    bool slow_store;                     /* that was more than a second, at first */
-    unsigned fault_percent;              /* of store operations that fail by chance */
-    unsigned provider_trouble;           /* percent of calls that go wrong */
-    bool calm;                           /* no faults any more, everything is quick */
-    bool starved;                        /* memory ran out: what it is for may be missing */
-    const char *fate;                    /* of calls, by name; NULL: the dice's */
-    int64_t call_ms;                     /* how long calls take; -1: the dice's */
-    bool prefer_async;                   /* every post says so */
-    int sdk_retry_count;                 /* who posts without a key is an SDK; -1: the dice's */
-    bool engine_runs;                    /* whose code runs now, see world_set_engine */
-    void (*on_engine)(bool runs);        /* told whenever that changes; NULL: nobody is */
+    bool slow_store;              /* its longest delay was more than a second, at first */
+    bool prefer_async;            /* every post says so */
+    int64_t store_delay_ms;       /* the longest of a commit, and of the way back */
+    int64_t store_exact_ms;       /* it takes exactly this long; -1: the dice say */
+    unsigned fault_percent;       /* of store operations that fail by chance */
+    unsigned provider_trouble;    /* percent of calls that go wrong */
+    bool calm;                    /* no faults any more, everything is quick */
+    bool starved;                 /* memory ran out: what it is for may be missing */
+    const char *fate;             /* of calls, by name; NULL: the dice's */
+    int64_t call_ms;              /* how long calls take; -1: the dice's */
+    int sdk_retry_count;          /* who posts without a key is an SDK; -1: the dice's */
+    bool engine_runs;             /* whose code runs now, see world_set_engine */
+    void (*on_engine)(bool runs); /* told whenever that changes; NULL: nobody is */
     void (*on_end)(struct world *world); /* the process is about to end; likewise */
     struct told *told;
     size_t told_count;
@@ -359,7 +359,7 @@ enum row_fate row_recover(struct world *world, struct model_key *key, int64_t no
 /* ---- model_keys.c */
 
 /* The digest of a caller's scope. */
-struct digest model_scope(const struct world *world, unsigned scope);
+struct digest model_scope(struct world *world, unsigned scope);
 /* A keyless post: what the key of its flight would be. */
 struct model_key *model_own_key_new(struct world *world, const char *marker);
 /* NULL: there is none. */

@@ -222,7 +222,7 @@ enum rc model_flight_accepted(struct world *world, const struct flight_id *after
 
 static const struct model_flight *find_text(const struct world *world, const char *flight_text)
 {
-    struct flight_id flight;
+    struct flight_id flight = {0};
     bool is_id = span_hex_to_bytes(span_of(flight_text), flight.bytes, sizeof flight.bytes);
     return is_id ? find(world, flight) : NULL;
 }

@@ -489,7 +489,8 @@ TEST(model_memory, a_reload_that_finds_no_memory_changes_nothing)
         struck = fault_memory_disarm();
         assert_int_equal(rc, struck ? E_NOMEM : OK);
     }
-    assert_int_equal(refused, 5); /* the clients' limits; v and w, and their slots; u is known */
+    assert_int_equal(refused,
+                     5); /* the clients' limits; v and w, and their slots; u is known */
     assert_int_equal(engine_reconfigure(world.engine, world.config), OK);
     world_end(&world);
 }
