@@ -96,6 +96,7 @@ struct known {
     char marker[MODEL_TEXT_BYTES];
     unsigned scope, session;
     bool counted;
+    bool accepted;         /* it was told so with the token */
     struct model_key *key; /* NULL: a session's */
 };
 
