@@ -215,11 +215,12 @@ int64_t engine_keep_until_ms(const struct engine_flight *run, int64_t now_ms)
     return by_token ? now_ms + times->result_url_ttl_ms : 0;
 }
 
-/* What the store keeps of a flight whose key is released. */
+/* What the store keeps of a flight whose key is released.  Errors of ours tell nothing of the
+ * request. */
 static struct answer outcome_at_rest(const struct engine_flight *run)
 {
     struct answer outcome = run->answer;
-    if (run->intake->memory_only)
+    if (run->intake->memory_only && run->flight.verdict.body != VERDICT_OWN_ERROR)
         outcome.body = NULL;
     return outcome;
 }

@@ -78,13 +78,13 @@ void story_of_a_redirect_that_a_pause_waits_for(struct world *world)
 {
     hold(world, EDGE_REDIRECT);
     world->fate = "is cut before output";
-    world->call_ms = STORY_HOLD_MS * 2;
+    world->call_ms = STORY_CALLED_MS;
     world->store_exact_ms = STORY_ENDED_MS / 2;
     model_post(world, MODEL_KEYLESS, 0);
     world_pass(world, STORY_ENDED_MS);
     world->fate = NULL;
     world->store_exact_ms = -1;
-    world_pass(world, STORY_ENDED_MS * 3);
+    world_pass(world, STORY_SLOW_MS);
     collect(world);
 }
 

@@ -8,6 +8,7 @@ enum {
     STORY_HOLD_MS = 60, /* longer than the store takes, shorter than a call */
     STORY_CALLED_MS = 100,
     STORY_ENDED_MS = 10000,
+    STORY_SLOW_MS = 30000,
 };
 
 void story_of_a_redirect(struct world *world);
