@@ -71,8 +71,9 @@ void engine_refuse_as(struct waiter *waiter, enum http_error error, unsigned sta
     refuse(waiter, &what);
 }
 
-void engine_tell(struct waiter *waiter, const struct reply *reply)
+void engine_tell(struct waiter *waiter, struct flight_id flight, const struct reply *reply)
 {
+    engine_hold_body(waiter, flight, reply->answer.body);
     if (!waiter->beating) {
         reply_send(waiter->request, reply);
         return;
@@ -151,7 +152,7 @@ void engine_answer(struct waiter *waiter, struct engine_flight *run)
     };
     if (adoption_invites_retry(run->answer.status, reply.retry))
         engine_note_invitation(waiter);
-    engine_tell(waiter, &reply);
+    engine_tell(waiter, run->id, &reply);
     engine_telling(waiter, run);
 }
 
