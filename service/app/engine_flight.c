@@ -42,6 +42,8 @@ static void ended(struct engine_flight *run)
     timers_stop(timers(run), &run->deadline);
     engine_forget(run);
     intake_drop_bodies(run->intake);
+    blob_free(run->outcome.body); /* what is needed of it is the answer now */
+    run->outcome.body = NULL;
     engine_weigh(run);
     engine_keep_answer(run);
     engine_settle(run);

@@ -230,8 +230,8 @@ void engine_weigh(struct engine_flight *run);
 void engine_hold_body(struct waiter *waiter, struct flight_id flight, struct blob *body);
 /* The request is over. */
 void engine_let_body_go(struct waiter *waiter);
-/* The body to tell of an ended flight that the store has: the one that is being told already,
- * else `stored`.  NULL: there is no room for one more, and that was counted as a refusal. */
+/* The body to tell of an ended flight that the store has: the one that is in memory already, else
+ * `stored`; neither is referenced.  NULL: there is no room for one more, and that was counted as a refusal. */
 struct blob *engine_body_to_tell(struct engine *engine, struct flight_id flight,
                                  struct blob *stored);
 /* Forget kept answers, then finished orphans, oldest first, until there are at most

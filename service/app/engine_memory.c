@@ -215,7 +215,7 @@ void engine_hold_body(struct waiter *waiter, struct flight_id flight, struct blo
 {
     struct engine *engine = waiter->engine;
     struct waiter *other = map_get(&engine->told, flight.bytes);
-    ASSERT(body && !waiter->body);
+    ASSERT(!waiter->body);
     waiter->body = blob_hold(body, &engine->memory_bytes);
     waiter->body_of = flight;
     if (other)
@@ -245,8 +245,11 @@ struct blob *engine_body_to_tell(struct engine *engine, struct flight_id flight,
                                  struct blob *stored)
 {
     const struct waiter *other = map_get(&engine->told, flight.bytes);
+    const struct engine_flight *ended = map_get(&engine->by_id, flight.bytes);
     if (other)
         return other->body;
+    if (ended && ended->is_over && ended->answer.body)
+        return ended->answer.body;
     if (engine_make_room(engine))
         return stored;
     engine->counts.refusals[REFUSAL_MEMORY_FULL]++;

@@ -291,6 +291,7 @@ static const struct story {
     {"one without a key", story_of_an_accepted_request_without_a_key, ": 202 "},
     {"a crash", story_of_a_crash, "accepted of a flight: fine"},
     {"a restart", story_of_a_restart, "accepted of a flight: fine"},
+    {"replays without room", story_of_replays_without_room, "its memory is full"},
     {"a cancel", story_of_a_cancel, ": 204 "},
     {"an orphan's URL", story_of_an_orphan_that_was_redirected, ": 303 "},
 };
@@ -489,7 +490,8 @@ TEST(model_memory, a_reload_that_finds_no_memory_changes_nothing)
         struck = fault_memory_disarm();
         assert_int_equal(rc, struck ? E_NOMEM : OK);
     }
-    assert_int_equal(refused, 5); /* the clients' limits; v and w, and their slots; u is known */
+    assert_int_equal(refused,
+                     5); /* the clients' limits; v and w, and their slots; u is known */
     assert_int_equal(engine_reconfigure(world.engine, world.config), OK);
     world_end(&world);
 }
