@@ -17,7 +17,7 @@ struct unstored {
     struct digest key;
     struct flight_id flight;
     bool failed;
-    int64_t pause_ms, expires_ms; /* expires_ms: wall clock */
+    int64_t pause_ms, expires_ms, keep_until_ms; /* the last two: wall clock */
 };
 
 /* ---- storing again */
@@ -84,6 +84,7 @@ static void on_again(struct timer *timer)
         .answer = kept->answer,
         .now_ms = clock_unix_ms(),
         .expires_ms = unstored->expires_ms,
+        .keep_until_ms = unstored->keep_until_ms,
     };
     if (store_complete(engine->store, &completion, on_stored, unstored) != OK)
         try_later(unstored);
@@ -103,6 +104,7 @@ static void store_again(const struct engine_flight *run)
     unstored->failed = run->flight.verdict.keep == KEEP_FAILURE;
     unstored->pause_ms = STORE_AGAIN_MS;
     unstored->expires_ms = clock_unix_ms() + engine_answer_ttl_ms(run);
+    unstored->keep_until_ms = engine_keep_until_ms(run, clock_unix_ms());
     list_init(&unstored->link);
     list_append(&engine->unstored, &unstored->link);
     engine->unstored_count++;

@@ -381,7 +381,7 @@ static enum rc find_index(struct admission *admission, size_t *ret)
         index++;
     if (index == admission->upstream_count) {
         struct admission_upstream **longer =
-            reallocarray(admission->upstreams, index + 1, sizeof *longer);
+            reallocarray(admission->upstreams, index + 1, sizeof(void *));
         if (!longer)
             return E_NOMEM;
         longer[index] = NULL;

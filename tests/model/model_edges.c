@@ -139,6 +139,29 @@ static void check_safe(struct http_request *request, const struct http_reply *re
     CHECK(world, not_at_rest || failed || (row->state != FLIGHT_ROW_RUNNING && same));
 }
 
+/* As a caller of this result sees the row at this time. */
+static bool is_over(const struct http_request *request, const struct flight_record *row,
+                    int64_t forget_ms, int64_t unix_ms)
+{
+    const struct config_idempotency *times = &request->world->config->idempotency;
+    int64_t age_ms = unix_ms - row->ended_ms;
+    if (row->state == FLIGHT_ROW_RUNNING)
+        return false;
+    return forget_ms <= unix_ms || (request->by_token && age_ms >= times->result_url_ttl_ms) ||
+           (row->state != FLIGHT_ROW_DONE && age_ms >= times->error_ttl_ms);
+}
+
+/* When it was asked for. */
+static bool was_over(const struct http_request *request)
+{
+    const struct world *world = request->world;
+    int64_t forget_ms, age_ms = world->now_ms - request->start_ms;
+    const struct flight_record *row =
+        model_flight_row(world, request->target.flight, &forget_ms);
+    return row && world->jumps == request->jumps_at_start &&
+           is_over(request, row, forget_ms, world_unix_ms(world) - age_ms);
+}
+
 /* A flight that was looked at before it found the answer of an earlier one repeats that. */
 static void check_outcome(struct http_request *request, const struct http_reply *reply)
 {
@@ -147,6 +170,7 @@ static void check_outcome(struct http_request *request, const struct http_reply 
     copy_flight(world, header_of(reply, "unstream-request-id"), flight);
     CHECK(world, strcmp(flight, request->target.flight) == 0 ||
                      span_is(header_of(reply, "idempotency-status"), "replayed"));
+    CHECK(world, !was_over(request));
     oracle_told(world, reply, span_of(flight));
     check_safe(request, reply, flight);
     world->seen.results++;
@@ -179,18 +203,6 @@ static void check_denied(struct http_request *request, const struct http_reply *
     CHECK(world, span_eq(blob_span(world->unknown_body), blob_span(reply->body)));
 }
 
-/* As a caller of this result sees the row at this time. */
-static bool is_over(const struct http_request *request, const struct flight_record *row,
-                    int64_t forget_ms, int64_t unix_ms)
-{
-    const struct config_idempotency *times = &request->world->config->idempotency;
-    int64_t age_ms = unix_ms - row->ended_ms;
-    if (row->state == FLIGHT_ROW_RUNNING)
-        return false;
-    return forget_ms <= unix_ms || (request->by_token && age_ms >= times->result_url_ttl_ms) ||
-           (row->state != FLIGHT_ROW_DONE && age_ms >= times->error_ttl_ms);
-}
-
 static void check_unknown(struct http_request *request)
 {
     struct world *world = request->world;
@@ -220,6 +232,19 @@ static const struct flight_record *expected(const struct http_request *request)
                      oracle_was_told(world, request->target.flight) &&
                      !is_over(request, row, forget_ms, world_unix_ms(world));
     return was_there && world->jumps == request->jumps_at_start ? row : NULL;
+}
+
+/* The store did not take its answer, which is in memory for a while. */
+static bool is_in_memory(const struct http_request *request)
+{
+    struct world *world = request->world;
+    int64_t forget_ms;
+    const struct flight_record *row =
+        model_flight_row(world, request->target.flight, &forget_ms);
+    const struct life *life = row ? &model_key_of(world, &row->key)->life : NULL;
+    return life && life->unstored && !world->starved &&
+           world->now_ms < life->unstored_until_ms && row->state == FLIGHT_ROW_RUNNING &&
+           memcmp(&life->failed_flight, &row->flight, sizeof row->flight) == 0;
 }
 
 static bool is_of_no_flight(const struct http_request *request, const struct http_reply *reply)
@@ -262,6 +287,7 @@ static void check_get(struct http_request *request, const struct http_reply *rep
     bool same = row && reply->status == row->answer.status &&
                 span_eq(blob_span(reply->body), blob_span(row->answer.body));
     CHECK(world, !row || same || world->troubles > 0 || world->starved);
+    CHECK(world, !is_in_memory(request) || !has(reply, "\"interrupted\""));
     if (reply->status == 202 || reply->status == 303)
         edges_url(request, reply);
     else if (same || !(oracle_is_sent_away(world, reply) || is_of_no_flight(request, reply)))

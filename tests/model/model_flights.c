@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PUBLICATION_BYTES_MAX = 1 << 20, TOKENS_MAX = 16 };
+enum { PUBLICATION_BYTES_MAX = 1 << 20, TOKENS_MAX = 16, SLACK_MS = 180000 };
 
 struct model_flight {
     struct model_flight *next;
@@ -134,11 +134,38 @@ enum rc model_flight_publish(struct world *world, struct flight_id flight,
     return OK;
 }
 
+static bool is_known(const struct world *world, struct flight_id flight)
+{
+    char text[FLIGHT_ID_TEXT_BYTES];
+    flight_id_text(flight, text);
+    for (size_t i = 0; i < world->known_count; i++)
+        if (world->known[i].token[0] && strcmp(world->known[i].flight, text) == 0)
+            return true;
+    return false;
+}
+
+/* An answer whose URL was told is kept for as long as the URL lasts, from its end on, which may
+ * have been before the store took it. */
+static void check_kept(struct world *world, const struct model_flight *row, int64_t forget_ms)
+{
+    const struct config_idempotency *times = &world->config->idempotency;
+    const struct life *life = &model_key_of(world, &row->record.key)->life;
+    int64_t ended_ms = life->unstored ? life->unstored_until_ms - times->ttl_ms : world->now_ms;
+    int64_t ago_ms = world->now_ms - ended_ms;
+    CHECK(world, world->jumps > 0 || forget_ms >= world_unix_ms(world) - ago_ms - SLACK_MS +
+                                                      times->result_url_ttl_ms);
+}
+
 void model_flight_end(struct world *world, struct flight_id flight, enum flight_row state,
                       const struct answer *answer, int64_t now_ms, int64_t forget_ms)
 {
     struct model_flight *row = find(world, flight);
     CHECK(world, runs(row));
+    /* What was accepted, and told so, does not end because a process does. */
+    CHECK(world, !row->accepted || !is_known(world, flight) ||
+                     !span_is(answer->error_code, "draining"));
+    if (state == FLIGHT_ROW_DONE && is_known(world, flight))
+        check_kept(world, row, forget_ms);
     model_publication_free(take(row->accepted));
     row->record.state = state;
     row->record.ended_ms = now_ms;

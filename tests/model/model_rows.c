@@ -112,11 +112,11 @@ enum rc row_complete(struct world *world, struct model_key *key,
     if (completion->failed)
         row->forget_ms = later(row->forget_ms, now_ms + world->config->idempotency.ttl_ms);
     keep_answer(row, &completion->answer);
-    key->life.unstored_until_ms = 0; /* memory may forget it now */
     key->changes++;
     model_flight_end(
         world, row->flight, completion->failed ? FLIGHT_ROW_FAILED : FLIGHT_ROW_DONE,
         &completion->answer, now_ms, later(row->forget_ms, completion->keep_until_ms));
+    key->life.unstored_until_ms = 0; /* memory may forget it now */
     return OK;
 }
 

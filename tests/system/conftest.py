@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from support import BINARY, SDK_OF, Provider, Service, clean_environment  # noqa: E402
+from support import BINARY, SDK_OF, Provider, Service, alone, clean_environment  # noqa: E402
 
 SDK = Path(__file__).parent / "sdk"
 NODE = SDK / "node_modules/.bin/node"
@@ -61,10 +61,11 @@ def launch(provider, binary, tmp_path):
 @pytest.fixture(scope="session")
 def sdk():
     """Runs jobs with the official SDK of a route: sdk(service, route, jobs) -> results."""
-    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:  # npm's last write
-        if not shutil.which("npm"):
-            pytest.skip("npm is needed for the official SDKs")
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=SDK, check=True, timeout=300)
+    with alone("sdk"):
+        if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:  # npm's last write
+            if not shutil.which("npm"):
+                pytest.skip("npm is needed for the official SDKs")
+            subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=SDK, check=True, timeout=300)
 
     def run(service, route, jobs, parallel=4):
         name, method, path = SDK_OF[route]

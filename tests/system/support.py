@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import copy
 import decimal
+import fcntl
 import http.client
 import json
 import os
@@ -42,6 +43,14 @@ def wait_until(condition, what, timeout_s=15):
             return value
         assert time.monotonic() < deadline, f"waited {timeout_s} s in vain: {what}"
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def alone(name):
+    """Tests run in several processes: only one of them is in here at a time."""
+    with (ROOT / "build" / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def free_port():
