@@ -71,10 +71,12 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     map_init(&engine->by_id, FLIGHT_ID_BYTES);
     map_init(&engine->by_token, SHA256_BYTES);
     map_init(&engine->kin, KIN_ID_BYTES);
+    map_init(&engine->told, FLIGHT_ID_BYTES);
     list_init(&engine->flights);
     list_init(&engine->ended);
     list_init(&engine->unstored);
-    answers_init(&engine->answers, event_loop_timers(engine->loop));
+    list_init(&engine->reads);
+    answers_init(&engine->answers, event_loop_timers(engine->loop), &engine->memory_bytes);
     *ret = engine;
     return OK;
 }
@@ -90,9 +92,11 @@ void engine_free(struct engine *engine)
     engine_unstored_done(engine);
     answers_done(&engine->answers);
     telemetry_done(&engine->telemetry);
+    ASSERT(engine->memory_bytes == 0);
     map_done(&engine->keys);
     map_done(&engine->by_id);
     map_done(&engine->by_token);
+    map_done(&engine->told);
     engine_upstreams_done(engine);
     engine_admission_done(engine);
     config_free(engine->config);
@@ -177,7 +181,7 @@ struct engine_state engine_state(const struct engine *engine)
         .orphans = engine->orphan_count,
         .answers_in_memory = engine->answers.count,
         .answers_unstored = engine->unstored_count,
-        .memory_bytes = engine_memory_bytes(engine),
+        .memory_bytes = engine->memory_bytes,
         .draining = engine->draining,
     };
 }

@@ -68,7 +68,7 @@ bool engine_is_ready(const struct engine *engine);
       "the provider asked for a pause that is longer than the queue")                          \
     X(REFUSAL_NO_MEMORY, "no_memory", HTTP_ERROR_OVERLOADED, "out of memory")
 
-/* Why admission refused a flight. */
+/* Why admission refused a flight; memory_full also: why an answer of the store was not told. */
 enum refusal {
 #define X(refusal, word, error, text) refusal,
     REFUSAL_TABLE(X)
@@ -103,7 +103,7 @@ struct engine_state {
     unsigned flights_admitted, flights_queued; /* have a slot; wait for one, or for a brake */
     unsigned orphans;                          /* now, running or finished */
     unsigned answers_in_memory, answers_unstored;
-    size_t memory_bytes; /* bodies of flights and answers */
+    size_t memory_bytes; /* bodies of flights, kept answers and replies, each once */
     bool draining;
 };
 

@@ -22,11 +22,12 @@ void engine_flight_discard(struct engine_flight *run)
         (void)map_remove(&run->engine->by_id, run->id.bytes);
     engine_edge_discard(run);
     engine_kin_remove(run);
+    for (size_t i = 0; i < FLIGHT_BODIES; i++)
+        blob_let_go(run->held[i], &run->engine->memory_bytes);
     attempt_outcome_done(&run->outcome);
     blob_free(run->answer.body);
     intake_free(run->intake);
     engine_upstream_release(run->memory);
-    run->engine->flight_bytes -= run->bytes;
     free(run);
 }
 
@@ -55,6 +56,8 @@ static void ended(struct engine_flight *run)
     timers_stop(timers(run), &run->deadline);
     engine_forget(run);
     intake_drop_bodies(run->intake);
+    blob_free(run->outcome.body); /* what is needed of it is the answer now */
+    run->outcome.body = NULL;
     engine_weigh(run);
     engine_keep_answer(run);
     engine_settle(run);
@@ -208,6 +211,7 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     list_init(&run->link);
     list_init(&run->waiters);
     list_init(&run->kin_link);
+    list_init(&run->read.link);
     struct flight_params params = flight_params_of(engine, intake);
     flight_init(&run->flight, &params);
     enum rc rc = engine_upstream_hold(engine, intake->upstream, &run->memory);

@@ -67,6 +67,7 @@ static struct waiter *waiter_new(struct engine *engine, struct http_request *req
     waiter->shape = api_from_path(head->path, &api) ? api_error_shape(api) : SHAPE_PROBLEM;
     waiter->first_event_ms = waiter->generation_ms = -1;
     list_init(&waiter->link);
+    list_init(&waiter->same_body);
     for (size_t i = 0; i < sizeof waiter->id.bytes; i += sizeof(uint64_t)) {
         uint64_t dice = clock_dice();
         memcpy(waiter->id.bytes + i, &dice, sizeof dice);
@@ -296,6 +297,7 @@ static void on_end(void *context, struct http_request *request, bool delivered)
     struct engine_flight *run = waiter->flight, *told = waiter->told;
     engine_detach(waiter);
     engine_result_end(waiter);
+    engine_let_body_go(waiter);
     intake_free(waiter->intake);
     waiter->intake = NULL;
     count_request(waiter);

@@ -84,15 +84,15 @@ void engine_refuse_as(struct waiter *waiter, enum http_error error, unsigned sta
     refuse(waiter, &what);
 }
 
-void engine_tell(struct waiter *waiter, const struct reply *reply)
+void engine_tell(struct waiter *waiter, struct flight_id flight, const struct reply *reply)
 {
-    if (!waiter->beating) {
+    bool is_cut = waiter->beating && reply->answer.status != 200;
+    struct blob *body = is_cut ? NULL : reply->answer.body;
+    if (body)
+        engine_hold_body(waiter, flight, body);
+    if (!waiter->beating)
         reply_send(waiter->request, reply);
-        return;
-    }
-    bool fine = reply->answer.status == 200;
-    enum rc rc = http_request_finish_reply(waiter->request, fine ? reply->answer.body : NULL);
-    if (rc != OK)
+    else if (http_request_finish_reply(waiter->request, body) != OK)
         waiter->error_code = "heartbeat_overflow";
 }
 
@@ -166,7 +166,7 @@ void engine_answer(struct waiter *waiter, struct engine_flight *run)
     };
     if (adoption_invites_retry(run->answer.status, reply.retry))
         engine_note_invitation(waiter);
-    engine_tell(waiter, &reply);
+    engine_tell(waiter, run->id, &reply);
     engine_telling(waiter, run);
 }
 

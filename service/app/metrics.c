@@ -29,8 +29,8 @@
       state->answers_unstored)                                                                 \
     X("unstream_answers_dropped_total", "counter",                                             \
       "Keyed answers dropped from memory before their time.", state->counts.answers_dropped)   \
-    X("unstream_memory_bytes", "gauge", "Bodies of generations and answers held in memory.",   \
-      state->memory_bytes)                                                                     \
+    X("unstream_memory_bytes", "gauge",                                                        \
+      "Bodies of generations, answers and replies in memory.", state->memory_bytes)            \
     X("unstream_connections", "gauge", "Client connections open.", service->connections)       \
     X("unstream_reloads_total", "counter", "Configurations taken while running.",              \
       service->reloads)                                                                        \
