@@ -100,9 +100,11 @@ static void on_lookup(void *context, enum rc rc, const struct key_record *record
 {
     struct engine_flight *run = context;
     bool stale = rc == OK && record->state == KEY_RUNNING && is_same_request(run, record);
-    if (stale && release_stale(run, record))
+    bool drains = run->engine->draining; /* it may be the next process's */
+    if (stale && !drains && release_stale(run, record))
         return;
-    engine_flight_perform(run, flight_on_lookup(&run->flight, judge(run, rc, record)));
+    enum flight_key key = stale && drains ? FLIGHT_KEY_FREE : judge(run, rc, record);
+    engine_flight_perform(run, flight_on_lookup(&run->flight, key));
 }
 
 enum flight_order engine_store_look_up(struct engine_flight *run)
