@@ -126,9 +126,11 @@ static void on_lookup(void *context, enum rc rc, const struct key_record *record
     struct engine_flight *run = context;
     engine_read_ended(run->engine);
     bool stale = rc == OK && record->state == KEY_RUNNING && is_same_request(run, record);
-    if (stale && release_stale(run, record))
+    bool drains = run->engine->draining; /* it may be the next process's */
+    if (stale && !drains && release_stale(run, record))
         return;
-    engine_flight_perform(run, flight_on_lookup(&run->flight, judge(run, rc, record)));
+    enum flight_key key = stale && drains ? FLIGHT_KEY_FREE : judge(run, rc, record);
+    engine_flight_perform(run, flight_on_lookup(&run->flight, key));
 }
 
 static bool start_lookup(struct engine_read *read)

@@ -228,6 +228,7 @@ struct http_request {
     int key;                    /* MODEL_KEYLESS: none, or not a POST */
     struct model_key *asks_for; /* the key of its flight; NULL: a session's */
     struct known target;        /* not POST: which flight */
+    bool was_told;              /* likewise: its outcome, to somebody before */
     enum model_shows shows;     /* likewise */
     bool by_token;              /* GET */
     unsigned hop;               /* GET: in a chain of redirects; else 0 */

@@ -210,6 +210,7 @@ void model_ask(struct world *world, const struct model_question *question)
     struct http_request *request = model_request_new(world, question->method);
     const struct known *target = question->target;
     request->target = *target;
+    request->was_told = oracle_was_told(world, target->flight);
     request->shows = question->shows;
     request->by_token = question->by_token;
     request->hop = question->by_token ? question->hop : 0;

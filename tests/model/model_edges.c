@@ -156,12 +156,11 @@ static bool is_over(const struct http_request *request, const struct flight_reco
 /* When it was asked for, and the engine knew. */
 static bool was_over(const struct http_request *request)
 {
-    struct world *world = request->world;
+    const struct world *world = request->world;
     int64_t forget_ms, age_ms = world->now_ms - request->start_ms;
     const struct flight_record *row =
         model_flight_row(world, request->target.flight, &forget_ms);
-    return row && world->jumps == request->jumps_at_start &&
-           oracle_was_told(world, request->target.flight) &&
+    return row && world->jumps == request->jumps_at_start && request->was_told &&
            is_over(request, row, forget_ms, world_unix_ms(world) - age_ms);
 }
 
@@ -232,7 +231,7 @@ static const struct flight_record *expected(const struct http_request *request)
     const struct flight_record *row =
         model_flight_row(world, request->target.flight, &forget_ms);
     bool was_there = row && row->state != FLIGHT_ROW_RUNNING && row->answer.body &&
-                     oracle_was_told(world, request->target.flight) &&
+                     request->was_told &&
                      !is_over(request, row, forget_ms, world_unix_ms(world));
     return was_there && world->jumps == request->jumps_at_start ? row : NULL;
 }
