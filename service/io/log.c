@@ -2,6 +2,8 @@
 
 #include "core/json.h"
 
+#include <ctype.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +44,16 @@ static void add_quoted(struct buf *text, struct span value)
     json_quote(buf_span(&clean), text);
 }
 
+/* What the text format shows without quotes, to be read and searched for as it is. */
+static bool is_plain(struct span value)
+{
+    static const char marks[] = {'-', '_', '.', ':', '/', '+', '@'};
+    for (size_t i = 0; i < value.n; i++)
+        if (!isalnum((unsigned char)value.p[i]) && !memchr(marks, value.p[i], sizeof marks))
+            return false;
+    return value.n > 0 && value.n <= LOG_VALUE_BYTES_MAX;
+}
+
 static void add_name(struct log_line *line, const char *name)
 {
     if (line->log->format == LOG_FORMAT_JSON)
@@ -76,7 +88,10 @@ void log_span(struct log_line *line, const char *name, struct span value)
         return;
     line->text.bytes_max = room;
     add_name(line, name);
-    add_quoted(&line->text, value);
+    if (line->log->format == LOG_FORMAT_TEXT && is_plain(value))
+        buf_add(&line->text, value);
+    else
+        add_quoted(&line->text, value);
     line->text.bytes_max = LOG_LINE_BYTES_MAX;
     if (buf_rc(&line->text) == E_LIMIT) { /* leave this value out, keep the line whole */
         line->text.rc = OK;

@@ -6,7 +6,8 @@
  *     log_int(&line, "status", 200);
  *     log_end(&line);
  *
- * Everything is escaped, so that no value can forge a line or speak to a terminal: a line is
+ * In text, simple values stand without quotes.  Everything else is escaped, so that no value can
+ * forge a line or speak to a terminal: a line is
  * printable ASCII, and of a value bytes beyond it become '?'.  Never log bodies, credentials,
  * keys or result tokens.
  *

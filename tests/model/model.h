@@ -96,6 +96,7 @@ struct known {
     char marker[MODEL_TEXT_BYTES];
     unsigned scope, session;
     bool counted;
+    bool accepted;         /* it was told so with the token */
     struct model_key *key; /* NULL: a session's */
 };
 
@@ -109,6 +110,27 @@ struct model_call {
     unsigned scope;
     bool taken; /* by a request that was no retry */
 };
+
+/* What schedules meet, and how often 100 of them do at the least.  X(what, times) */
+#define SEEN_TABLE(X)                                                                          \
+    X(calls, 100)                                                                              \
+    X(replies, 1000)                                                                           \
+    X(joins, 50)                                                                               \
+    X(replays, 100)                                                                            \
+    X(unstored, 1)                                                                             \
+    X(adopted, 1)                                                                              \
+    X(mismatches, 100)                                                                         \
+    X(crashes, 50)                                                                             \
+    X(stuck, 0)                                                                                \
+    X(accepted, 20)                                                                            \
+    X(resumed, 4)                                                                              \
+    X(redirects, 10)                                                                           \
+    X(conflicts, 100)                                                                          \
+    X(heartbeats, 10)                                                                          \
+    X(registered, 5)                                                                           \
+    X(results, 50)                                                                             \
+    X(denied, 40)                                                                              \
+    X(cancelled, 1)
 
 struct world {
     uint64_t seed;
@@ -129,7 +151,10 @@ struct world {
     struct upstream *upstream;
     struct http_handler handler;
     bool draining, dead; /* dead: a crash, nothing has effects any more */
+    bool is_open;        /* the front takes requests */
     unsigned processes;
+    unsigned taken_up; /* accepted requests at the start of this process */
+    unsigned troubles; /* of the store, so far */
 
     /* Surroundings. */
     struct model_key keys[MODEL_KEYS];
@@ -140,9 +165,6 @@ struct world {
     size_t known_count;
     struct list clients;       /* who comes back in a moment */
     struct blob *unknown_body; /* what who may not see a result is told */
-    bool is_open;              /* the front takes requests */
-    unsigned taken_up;         /* accepted requests at the start of this process */
-    unsigned troubles;         /* of the store, so far */
     uint64_t jumps;            /* of the wall clock */
     struct list requests;      /* open: on_end did not come yet */
     unsigned open_requests;
@@ -151,28 +173,28 @@ struct world {
     bool last_starved; /* it spoke of memory */
     int memory_key;    /* its answers must not be at rest; MODEL_KEYLESS: none */
     bool store_full;
-    int64_t store_delay_ms;              /* the longest of a commit, and of the way back */
-    int64_t store_exact_ms;              /* it takes exactly this long; -1: the dice say */
-    bool slow_store;                     /* that was more than a second, at first */
-    unsigned fault_percent;              /* of store operations that fail by chance */
-    unsigned provider_trouble;           /* percent of calls that go wrong */
-    bool calm;                           /* no faults any more, everything is quick */
-    bool starved;                        /* memory ran out: what it is for may be missing */
-    const char *fate;                    /* of calls, by name; NULL: the dice's */
-    int64_t call_ms;                     /* how long calls take; -1: the dice's */
-    bool prefer_async;                   /* every post says so */
-    int sdk_retry_count;                 /* who posts without a key is an SDK; -1: the dice's */
-    bool engine_runs;                    /* whose code runs now, see world_set_engine */
-    void (*on_engine)(bool runs);        /* told whenever that changes; NULL: nobody is */
+    bool slow_store;              /* its longest delay was more than a second, at first */
+    bool prefer_async;            /* every post says so */
+    int64_t store_delay_ms;       /* the longest of a commit, and of the way back */
+    int64_t store_exact_ms;       /* it takes exactly this long; -1: the dice say */
+    unsigned fault_percent;       /* of store operations that fail by chance */
+    unsigned provider_trouble;    /* percent of calls that go wrong */
+    bool calm;                    /* no faults any more, everything is quick */
+    bool starved;                 /* memory ran out: what it is for may be missing */
+    const char *fate;             /* of calls, by name; NULL: the dice's */
+    int64_t call_ms;              /* how long calls take; -1: the dice's */
+    int sdk_retry_count;          /* who posts without a key is an SDK; -1: the dice's */
+    bool engine_runs;             /* whose code runs now, see world_set_engine */
+    void (*on_engine)(bool runs); /* told whenever that changes; NULL: nobody is */
     void (*on_end)(struct world *world); /* the process is about to end; likewise */
     struct told *told;
     size_t told_count;
     struct model_call *calls;
     int64_t attended_ms[MODEL_SCOPES][MODEL_SESSIONS]; /* when somebody waited last */
     struct {
-        uint64_t replies, replays, joins, unstored, adopted, mismatches, crashes, calls, stuck;
-        uint64_t accepted, redirects, conflicts, heartbeats, results, denied, cancelled,
-            resumed, registered;
+#define X(name, least) uint64_t name;
+        SEEN_TABLE(X)
+#undef X
     } seen;
 };
 
@@ -238,6 +260,7 @@ struct http_request {
     uint64_t changes_at_start; /* of its key's row */
     bool replied, left, broken;
     int status;
+    struct blob *body; /* of the reply; NULL: none */
 };
 
 /* It is open, and knows its host; then it is sent. */
@@ -338,7 +361,7 @@ enum row_fate row_recover(struct world *world, struct model_key *key, int64_t no
 /* ---- model_keys.c */
 
 /* The digest of a caller's scope. */
-struct digest model_scope(const struct world *world, unsigned scope);
+struct digest model_scope(struct world *world, unsigned scope);
 /* A keyless post: what the key of its flight would be. */
 struct model_key *model_own_key_new(struct world *world, const char *marker);
 /* NULL: there is none. */

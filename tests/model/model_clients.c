@@ -222,8 +222,9 @@ void model_ask(struct world *world, const struct model_question *question)
     memcpy(request->marker, target->marker, sizeof request->marker);
     request->deadline_ms = world->now_ms + world->config->limits.deadline_max_ms;
     request->plan = request->hop ? PLAN_REDIRECT : PLAN_ACCEPT;
-    request->hold_ms = request->hop ? world->config->routes[API_CHAT].hold_ms
-                                    : (question->wait_s > 0 ? question->wait_s : 0) * 1000;
+    request->hold_ms = request->hop
+                           ? world->config->routes[API_CHAT].hold_ms
+                           : (question->wait_s > 0 ? question->wait_s : 0) * INT64_C(1000);
     write_url(request);
     write_credential(request);
     write_preferences(request);

@@ -45,6 +45,8 @@ const struct known *edges_known(struct http_request *request, struct span flight
     *known = (struct known){.scope = request->scope,
                             .session = request->session,
                             .counted = request->counted,
+                            .accepted = token[0] && request->method == MODEL_POST &&
+                                        request->plan == PLAN_ACCEPT,
                             .key = request->asks_for};
     copy_flight(world, flight, known->flight);
     memcpy(known->marker, request->marker, sizeof known->marker);
@@ -151,14 +153,15 @@ static bool is_over(const struct http_request *request, const struct flight_reco
            (row->state != FLIGHT_ROW_DONE && age_ms >= times->error_ttl_ms);
 }
 
-/* When it was asked for. */
+/* When it was asked for, and the engine knew. */
 static bool was_over(const struct http_request *request)
 {
-    const struct world *world = request->world;
+    struct world *world = request->world;
     int64_t forget_ms, age_ms = world->now_ms - request->start_ms;
     const struct flight_record *row =
         model_flight_row(world, request->target.flight, &forget_ms);
     return row && world->jumps == request->jumps_at_start &&
+           oracle_was_told(world, request->target.flight) &&
            is_over(request, row, forget_ms, world_unix_ms(world) - age_ms);
 }
 

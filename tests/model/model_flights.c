@@ -134,14 +134,15 @@ enum rc model_flight_publish(struct world *world, struct flight_id flight,
     return OK;
 }
 
-static bool is_known(const struct world *world, struct flight_id flight)
+/* Of what was told with its token; NULL: it was not. */
+static const struct known *known_of(const struct world *world, struct flight_id flight)
 {
     char text[FLIGHT_ID_TEXT_BYTES];
     flight_id_text(flight, text);
     for (size_t i = 0; i < world->known_count; i++)
         if (world->known[i].token[0] && strcmp(world->known[i].flight, text) == 0)
-            return true;
-    return false;
+            return &world->known[i];
+    return NULL;
 }
 
 /* An answer whose URL was told is kept for as long as the URL lasts, from its end on, which may
@@ -162,9 +163,12 @@ void model_flight_end(struct world *world, struct flight_id flight, enum flight_
     struct model_flight *row = find(world, flight);
     CHECK(world, runs(row));
     /* What was accepted, and told so, does not end because a process does. */
-    CHECK(world, !row->accepted || !is_known(world, flight) ||
-                     !span_is(answer->error_code, "draining"));
-    if (state == FLIGHT_ROW_DONE && is_known(world, flight))
+    const struct known *known = known_of(world, flight);
+    CHECK(world, !known || !known->accepted || !span_is(answer->error_code, "draining"));
+    /* Errors of ours may be at rest whatever was asked. */
+    CHECK(world, answer->body || !answer->error_code.p || world->starved ||
+                     span_is(answer->error_code, "interrupted"));
+    if (state == FLIGHT_ROW_DONE && known)
         check_kept(world, row, forget_ms);
     model_publication_free(take(row->accepted));
     row->record.state = state;
@@ -219,7 +223,7 @@ enum rc model_flight_accepted(struct world *world, const struct flight_id *after
 
 static const struct model_flight *find_text(const struct world *world, const char *flight_text)
 {
-    struct flight_id flight;
+    struct flight_id flight = {0};
     bool is_id = span_hex_to_bytes(span_of(flight_text), flight.bytes, sizeof flight.bytes);
     return is_id ? find(world, flight) : NULL;
 }

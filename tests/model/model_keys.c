@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct digest model_scope(const struct world *world, unsigned scope)
+struct digest model_scope(struct world *world, unsigned scope)
 {
     uint8_t salt[STORE_SALT_BYTES];
     struct digest digest;
     memset(salt, 's', sizeof salt);
     enum rc rc = scope_digest((struct span){(const char *)salt, sizeof salt}, SCOPE_CREDENTIAL,
                               scope ? SPAN("other") : SPAN("secret"), &digest);
-    CHECK((struct world *)(uintptr_t)world, rc == OK);
+    CHECK(world, rc == OK);
     return digest;
 }
 
@@ -44,17 +44,20 @@ struct model_key *model_key_named(struct world *world, const char *marker)
     return NULL;
 }
 
+static struct model_key *nth(struct world *world, size_t i)
+{
+    return i < MODEL_KEYS ? world->keys + i : world->own_keys[i - MODEL_KEYS];
+}
+
 static struct model_key *find(struct world *world, const struct digest *digest)
 {
-    for (size_t i = 0; i < MODEL_KEYS; i++)
-        if (digest_eq(&world->keys[i].digest, digest))
-            return &world->keys[i];
-    for (size_t i = 0; i < world->own_key_count; i++) {
-        struct model_key *key = world->own_keys[i];
+    struct model_key *found = NULL;
+    for (size_t i = 0; i < MODEL_KEYS + world->own_key_count; i++) {
+        struct model_key *key = nth(world, i);
         if (key->has_digest && digest_eq(&key->digest, digest))
-            return key;
+            found = key;
     }
-    return NULL;
+    return found;
 }
 
 struct model_key *model_key_of(struct world *world, const struct digest *digest)

@@ -78,13 +78,13 @@ void story_of_a_redirect_that_a_pause_waits_for(struct world *world)
 {
     hold(world, EDGE_REDIRECT);
     world->fate = "is cut before output";
-    world->call_ms = STORY_HOLD_MS * 2;
+    world->call_ms = STORY_CALLED_MS;
     world->store_exact_ms = STORY_ENDED_MS / 2;
     model_post(world, MODEL_KEYLESS, 0);
     world_pass(world, STORY_ENDED_MS);
     world->fate = NULL;
     world->store_exact_ms = -1;
-    world_pass(world, STORY_ENDED_MS * 3);
+    world_pass(world, STORY_SLOW_MS);
     collect(world);
 }
 
@@ -159,6 +159,24 @@ void story_of_a_restart(struct world *world)
     world_restart(world);
     post_async(world, 0);
     collect(world);
+}
+
+/* What runs takes all there is; what is being told already can be told once more. */
+void story_of_replays_without_room(struct world *world)
+{
+    size_t *bytes_max = &world->config->limits.memory_bytes_max, before = *bytes_max;
+    model_post(world, 0, 0);
+    world_pass(world, STORY_ENDED_MS);
+    model_post(world, 1, 0);
+    world_pass(world, STORY_CALLED_MS);
+    *bytes_max = 1;
+    model_post(world, 0, 0);
+    ask(world, MODEL_GET, false, 0);
+    world_pass(world, STORY_CALLED_MS);
+    *bytes_max = before;
+    world_pass(world, STORY_ENDED_MS);
+    model_post(world, 0, 0);
+    world_pass(world, STORY_ENDED_MS);
 }
 
 void story_of_a_cancel(struct world *world)

@@ -320,6 +320,7 @@ static void make_keys(struct world *world)
     for (size_t i = 0; i < MODEL_KEYS; i++) {
         struct model_key *key = &world->keys[i];
         memset(key->asked_ms, 0xFF, sizeof key->asked_ms);
+        key->has_digest = true;
         (void)snprintf(key->text, sizeof key->text, "key-%zu", i);
         enum rc rc = scope_key_digest(&scope, span_of(key->text), &key->digest);
         CHECK(world, rc == OK);

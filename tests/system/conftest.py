@@ -1,5 +1,6 @@
 """Fixtures: one provider for all tests, a service per file, and more of them on demand."""
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -95,3 +96,17 @@ def sdk():
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def promtool(tmp_path_factory):
+    """The tool; with UNSTREAM_ALL from Debian's package, without installing its daemon."""
+    if path := shutil.which("promtool"):
+        return path
+    if "UNSTREAM_ALL" not in os.environ:
+        pytest.skip("promtool is missing: it is fetched with UNSTREAM_ALL (tests/run --all)")
+    directory = tmp_path_factory.mktemp("prometheus")
+    subprocess.run(["apt-get", "-q", "download", "prometheus"], cwd=directory, check=True, timeout=300)
+    [package] = directory.glob("prometheus_*.deb")
+    subprocess.run(["dpkg-deb", "-x", package, directory], check=True, timeout=60)
+    return directory / "usr/bin/promtool"

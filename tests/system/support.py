@@ -136,8 +136,12 @@ def request(port, method, path, body=None, headers=None, timeout_s=60):
 class RawConnection:
     """A connection on which a test says every byte itself."""
 
-    def __init__(self, port, timeout_s=20):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    def __init__(self, port, timeout_s=20, receive_buffer_bytes=None):
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout_s)
+        if receive_buffer_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        self.socket.connect(("127.0.0.1", port))
         self.port, self.buffer = port, b""
 
     def __enter__(self):
@@ -185,6 +189,13 @@ class RawConnection:
     def at_end(self):
         """Waits for the other side to close; False when it sends something instead."""
         return not self.buffer and not self.receive()
+
+
+class Stalled(RawConnection):
+    """One whose kernel takes little of what it does not read."""
+
+    def __init__(self, port):
+        super().__init__(port, receive_buffer_bytes=4096)
 
 
 def raw_post(path, body, version="1.1", *lines):
