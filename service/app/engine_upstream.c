@@ -81,6 +81,7 @@ static void configure(struct engine *engine, const struct config_upstream *upstr
 {
     struct upstream_memory *memory = find(engine, upstream->name);
     const struct admission_upstream_params limits = limits_of(upstream);
+    ASSERT(memory); /* find_or_add made it */
     memory->configured = true;
     (void)admission_change_upstream(&engine->admission, memory->slot, &limits);
 }
