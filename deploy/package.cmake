@@ -40,7 +40,8 @@ install(FILES ${CMAKE_CURRENT_LIST_DIR}/prometheus/alerts.yaml
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/debian/copyright DESTINATION ${DOC_DIR})
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/debian/lintian-overrides
   DESTINATION share/lintian/overrides RENAME unstream)
-install(FILES ${CMAKE_CURRENT_LIST_DIR}/systemd/unstream.service DESTINATION /lib/systemd/system)
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/systemd/unstream.service
+  ${CMAKE_CURRENT_LIST_DIR}/systemd/unstream.socket DESTINATION /lib/systemd/system)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/etc/unstream.json DESTINATION /etc/unstream)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/etc/environment DESTINATION /etc/unstream
   PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ)

@@ -12,12 +12,12 @@ struct kept_answer {
     struct list link; /* in answers.by_age */
     struct timer end;
     struct arena arena;
-    struct answer_to_keep what; /* owns its body, its texts stand in the arena */
+    struct answer_to_keep what; /* holds its body, its texts stand in the arena */
 };
 
-void answers_init(struct answers *answers, struct timers *timers)
+void answers_init(struct answers *answers, struct timers *timers, size_t *bytes)
 {
-    *answers = (struct answers){.timers = timers};
+    *answers = (struct answers){.timers = timers, .bytes = bytes};
     map_init(&answers->by_key, SHA256_BYTES);
     list_init(&answers->by_age);
 }
@@ -26,7 +26,7 @@ static void kept_answer_free(struct kept_answer *kept)
 {
     if (!kept)
         return;
-    blob_free(kept->what.answer.body);
+    blob_let_go(kept->what.answer.body, kept->answers->bytes);
     arena_done(&kept->arena);
     free(kept);
 }
@@ -38,7 +38,6 @@ static void remove_kept(struct kept_answer *kept)
     timers_stop(answers->timers, &kept->end);
     (void)map_remove(&answers->by_key, kept->what.key.bytes);
     list_remove(&kept->link);
-    answers->bytes -= blob_span(kept->what.answer.body).n;
     answers->count--;
     kept_answer_free(kept);
 }
@@ -79,7 +78,7 @@ static struct kept_answer *kept_answer_new(struct answers *answers,
     kept->end.run = on_end;
     kept->what = *what;
     struct answer *answer = &kept->what.answer;
-    answer->body = blob_ref(answer->body);
+    answer->body = blob_hold(answer->body, answers->bytes);
     list_init(&kept->link);
     if (!copy(&kept->arena, &answer->content_type) ||
         !copy(&kept->arena, &answer->request_id) || !copy(&kept->arena, &answer->error_code))
@@ -100,7 +99,6 @@ enum rc answers_put(struct answers *answers, const struct answer_to_keep *what, 
         return E_NOMEM;
     }
     list_append(&answers->by_age, &kept->link);
-    answers->bytes += blob_span(what->answer.body).n;
     answers->count++;
     kept = NULL; /* the table owns it */
     return OK;

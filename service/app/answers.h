@@ -17,19 +17,19 @@ struct answers {
     struct timers *timers;
     struct map by_key;
     struct list by_age; /* oldest first */
-    size_t bytes;       /* of all bodies */
+    size_t *bytes;      /* where bodies are counted (blob_hold) */
     unsigned count;
 };
 
 struct answer_to_keep {
     struct digest key, fingerprint;
     struct flight_id flight;
-    struct answer answer; /* body referenced, spans copied */
+    struct answer answer; /* body held, spans copied */
     bool unstored;        /* it should be in the store, and nobody may be told that it is */
 };
 
-/* Takes no memory yet.  `timers` must outlive it. */
-void answers_init(struct answers *answers, struct timers *timers);
+/* Takes no memory yet.  `timers` and `bytes`, where bodies are counted as held, must outlive it. */
+void answers_init(struct answers *answers, struct timers *timers, size_t *bytes);
 void answers_done(struct answers *answers);
 /* Keep an answer until due_ms; one that is there for this key already is replaced.  E_NOMEM:
  * nothing changed. */

@@ -1,5 +1,5 @@
 /* The wall clock and the dice, which the pure layers take as arguments.  Monotonic time comes
- * from the event loop.  Thread: the loop. */
+ * from the event loop, but for what takes less than a millisecond.  Thread: the loop. */
 #ifndef APP_CLOCK_H
 #define APP_CLOCK_H
 
@@ -7,6 +7,8 @@
 
 /* Milliseconds since 1970; may jump in both directions. */
 int64_t clock_unix_ms(void);
+/* Microseconds of the monotonic clock, of this moment and not of the loop's round. */
+int64_t clock_monotonic_us(void);
 /* 64 random bits of cryptographic quality, never the same twice. */
 uint64_t clock_dice(void);
 

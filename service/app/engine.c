@@ -66,14 +66,17 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     engine->log = params->log;
     uint64_t boot = clock_dice();
     (void)snprintf(engine->boot_id, sizeof engine->boot_id, "%016" PRIx64, boot);
+    telemetry_init(&engine->telemetry);
     map_init(&engine->keys, SHA256_BYTES);
     map_init(&engine->by_id, FLIGHT_ID_BYTES);
     map_init(&engine->by_token, SHA256_BYTES);
     map_init(&engine->kin, KIN_ID_BYTES);
+    map_init(&engine->told, FLIGHT_ID_BYTES);
     list_init(&engine->flights);
     list_init(&engine->ended);
     list_init(&engine->unstored);
-    answers_init(&engine->answers, event_loop_timers(engine->loop));
+    list_init(&engine->reads);
+    answers_init(&engine->answers, event_loop_timers(engine->loop), &engine->memory_bytes);
     *ret = engine;
     return OK;
 }
@@ -88,9 +91,12 @@ void engine_free(struct engine *engine)
     engine_kin_done(engine);
     engine_unstored_done(engine);
     answers_done(&engine->answers);
+    telemetry_done(&engine->telemetry);
+    ASSERT(engine->memory_bytes == 0);
     map_done(&engine->keys);
     map_done(&engine->by_id);
     map_done(&engine->by_token);
+    map_done(&engine->told);
     engine_upstreams_done(engine);
     engine_admission_done(engine);
     config_free(engine->config);
@@ -142,6 +148,28 @@ bool engine_is_ready(const struct engine *engine)
     return !engine->draining && engine->store && store_stats(engine->store).readable;
 }
 
+const struct telemetry *engine_telemetry(const struct engine *engine)
+{
+    return &engine->telemetry;
+}
+
+bool engine_upstream_state(const struct engine *engine, size_t i,
+                           struct engine_upstream_state *ret)
+{
+    struct list *link = engine->upstreams.next;
+    for (; i > 0 && link != &engine->upstreams; i--)
+        link = link->next;
+    if (link == &engine->upstreams)
+        return false;
+    const struct upstream_memory *memory = CONTAINER_OF(link, struct upstream_memory, link);
+    *ret = (struct engine_upstream_state){
+        .name = {memory->name, memory->name_bytes},
+        .flights = engine->admission.upstreams[memory->slot]->held,
+        .pauses = admission_pauses(&engine->admission, memory->slot, engine_now_ms(engine)),
+    };
+    return true;
+}
+
 struct engine_state engine_state(const struct engine *engine)
 {
     return (struct engine_state){
@@ -153,7 +181,7 @@ struct engine_state engine_state(const struct engine *engine)
         .orphans = engine->orphan_count,
         .answers_in_memory = engine->answers.count,
         .answers_unstored = engine->unstored_count,
-        .memory_bytes = engine_memory_bytes(engine),
+        .memory_bytes = engine->memory_bytes,
         .draining = engine->draining,
     };
 }

@@ -68,7 +68,7 @@ bool engine_is_ready(const struct engine *engine);
       "the provider asked for a pause that is longer than the queue")                          \
     X(REFUSAL_NO_MEMORY, "no_memory", HTTP_ERROR_OVERLOADED, "out of memory")
 
-/* Why admission refused a flight. */
+/* Why admission refused a flight; memory_full also: why an answer of the store was not told. */
 enum refusal {
 #define X(refusal, word, error, text) refusal,
     REFUSAL_TABLE(X)
@@ -81,9 +81,11 @@ const char *engine_refusal_name(enum refusal refusal);
 
 /* Monotonic counts since the start, for metrics. */
 struct engine_counts {
-    uint64_t requests[6]; /* by first digit of the status; [0]: no reply */
     uint64_t sources[SOURCE_COUNT];
-    uint64_t attempts[ATTEMPT_END_COUNT];
+    /* Requests that found a generation or its answer instead of starting another one: JOINED,
+     * ADOPTED or REPLAYED; and the output tokens of the answers that they were told. */
+    uint64_t duplicates[SOURCE_COUNT], tokens_saved[SOURCE_COUNT];
+    uint64_t attempts[ATTEMPT_END_COUNT], attempts_cancelled; /* cancelled: by us, on a stop */
     uint64_t flights, retries, refused, disconnects;
     uint64_t refusals[REFUSAL_COUNT];
     uint64_t queued, fallbacks;     /* flights that had to wait for a slot; that changed over */
@@ -101,10 +103,23 @@ struct engine_state {
     unsigned flights_admitted, flights_queued; /* have a slot; wait for one, or for a brake */
     unsigned orphans;                          /* now, running or finished */
     unsigned answers_in_memory, answers_unstored;
-    size_t memory_bytes; /* bodies of flights and answers */
+    size_t memory_bytes; /* bodies of flights, kept answers and replies, each once */
     bool draining;
 };
 
 struct engine_state engine_state(const struct engine *engine);
+/* What is counted by label. */
+struct telemetry;
+const struct telemetry *engine_telemetry(const struct engine *engine);
+
+struct engine_upstream_state {
+    struct span name;
+    unsigned flights; /* that have a slot there */
+    unsigned pauses;  /* credentials whose calls wait, because the provider asked for it */
+};
+
+/* Of the upstream with this index.  False: there are no more. */
+bool engine_upstream_state(const struct engine *engine, size_t i,
+                           struct engine_upstream_state *ret);
 
 #endif

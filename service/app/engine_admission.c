@@ -34,6 +34,7 @@ const char *engine_refusal_name(enum refusal refusal)
 static enum flight_order refuse_for(struct engine_flight *run, enum refusal refusal,
                                     unsigned retry_after_s)
 {
+    run->queue_ms += engine_now_ms(run->engine) - run->queued_ms;
     run->engine->counts.refusals[refusal]++;
     return flight_refuse(&run->flight, refusals[refusal].error, refusals[refusal].detail,
                          retry_after_s);
@@ -135,6 +136,16 @@ static enum flight_order wait_for_turn(struct engine_flight *run)
     if (due_ms < run->engine->admission_due.due_ms)
         wake_at(run->engine, due_ms);
     return FLIGHT_WAIT;
+}
+
+static bool waits(const struct engine_flight *run)
+{
+    return run->ticket.state == ADMISSION_QUEUED || run->ticket.state == ADMISSION_RETURNING;
+}
+
+int64_t engine_queue_ms(const struct engine_flight *run)
+{
+    return run->queue_ms + (waits(run) ? engine_now_ms(run->engine) - run->queued_ms : 0);
 }
 
 static enum flight_order admitted(struct engine_flight *run)
@@ -251,9 +262,7 @@ void engine_admission_pause_begins(struct engine_flight *run)
 
 void engine_admission_follow(struct engine_flight *run)
 {
-    bool waits =
-        run->ticket.state == ADMISSION_QUEUED || run->ticket.state == ADMISSION_RETURNING;
-    if (waits && run->flight.state != FLIGHT_QUEUED)
+    if (waits(run) && run->flight.state != FLIGHT_QUEUED)
         engine_admission_leave(run);
 }
 
@@ -261,6 +270,7 @@ void engine_admission_leave(struct engine_flight *run)
 {
     if (run->ticket.state == ADMISSION_OUT)
         return;
+    run->queue_ms = engine_queue_ms(run);
     admission_leave(&run->engine->admission, &run->ticket, engine_now_ms(run->engine));
     engine_admission_wake(run->engine);
 }

@@ -24,6 +24,8 @@ static void log_call_end(const struct engine_flight *run)
     log_span(&line, "request_id", header_get(&headers, "request-id"));
     log_int(&line, "ms", outcome->total_ms);
     log_text(&line, "next", flight_state_name(run->flight.state));
+    if (run->flight.state == FLIGHT_PAUSING)
+        log_int(&line, "pause_ms", run->flight.pause_ms);
     log_end(&line);
 }
 
@@ -69,11 +71,18 @@ static void on_output(void *context)
     engine_edge_on_output(run);
 }
 
-static void count_call(struct engine_flight *run)
+static void count_call(struct engine_flight *run, bool cancelled)
 {
     struct engine_counts *counts = &run->engine->counts;
     const struct attempt_outcome *outcome = &run->outcome;
-    counts->attempts[outcome->end]++;
+    const struct telemetry_call call = {
+        .provider = run->intake->upstream->provider,
+        .model = run->intake->model,
+        .outcome = outcome,
+        .cancelled = cancelled,
+    };
+    telemetry_call(&run->engine->telemetry, &call);
+    *(cancelled ? &counts->attempts_cancelled : &counts->attempts[outcome->end]) += 1;
     if (outcome->end != ATTEMPT_ANSWERED)
         counts->maybe_billed_in_vain += attempt_may_be_billed(outcome);
     counts->input_tokens += outcome->progress.input_tokens;
@@ -84,7 +93,7 @@ enum flight_order engine_call_ended(struct engine_flight *run)
 {
     int64_t now_ms = engine_now_ms(run->engine), unix_s = clock_unix_ms() / 1000;
     run->transfer = NULL;
-    count_call(run);
+    count_call(run, false);
     if (run->outcome.first_event_ms >= 0 && run->first_event_ms < 0)
         run->first_event_ms =
             run->call_start_ms - run->first_call_ms + run->outcome.first_event_ms;
@@ -110,6 +119,13 @@ static void on_end(void *context, struct attempt_outcome *outcome)
     engine_flight_perform(run, engine_call_ended(run));
 }
 
+static void note_start(struct engine_flight *run)
+{
+    int64_t us = clock_monotonic_us() - run->asked_us - run->queue_ms * 1000;
+    if (run->asked_us > 0)
+        telemetry_start(&run->engine->telemetry, run->intake->keyed, us);
+}
+
 enum flight_order engine_call(struct engine_flight *run)
 {
     const struct intake *intake = run->intake;
@@ -118,6 +134,7 @@ enum flight_order engine_call(struct engine_flight *run)
     int64_t now_ms = engine_now_ms(run->engine);
     if (run->first_call_ms < 0) {
         run->first_call_ms = now_ms;
+        note_start(run);
         retry_budget_earn(&run->memory->budget, upstream->retry_budget_ratio, now_ms);
     }
     run->call_start_ms = now_ms;
@@ -163,4 +180,6 @@ void engine_call_abort(struct engine_flight *run)
         .first_event_ms = -1,
         .total_ms = engine_now_ms(run->engine) - run->call_start_ms,
     };
+    if (run->flight.stopping)
+        count_call(run, true); /* its end is not looked at any more */
 }

@@ -277,6 +277,7 @@ static void tell_conflict(struct waiter *waiter)
 {
     struct engine_flight *run = waiter->flight;
     waiter->engine->counts.conflicts++;
+    waiter->hold_end = "conflict";
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
     engine_detach(waiter);
     engine_refuse_as(waiter, HTTP_ERROR_IN_PROGRESS, waiter->edge.conflict_status);
@@ -309,6 +310,7 @@ static void tell_url(struct waiter *waiter)
     };
     struct engine_counts *counts = &waiter->engine->counts;
     *(running.status == 202 ? &counts->accepted : &counts->redirects) += 1;
+    waiter->hold_end = running.status == 202 ? "accepted" : "redirect";
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
     waiter->status = running.status;
     waiter->due = false;
@@ -322,6 +324,7 @@ static void tell_url(struct waiter *waiter)
 static void tell_end_of_chain(struct waiter *waiter)
 {
     struct engine_flight *run = waiter->flight;
+    waiter->hold_end = "end_of_chain";
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
     engine_detach(waiter);
     engine_refuse_as(waiter, HTTP_ERROR_IN_PROGRESS, EDGE_CONFLICT_STATUS);
@@ -359,6 +362,7 @@ static void tell_due(struct waiter *waiter)
 static void tell_overload(struct waiter *waiter)
 {
     struct engine_flight *run = waiter->flight;
+    waiter->hold_end = "overloaded";
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
     engine_detach(waiter);
     engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "no flight slot became free in time");
@@ -487,6 +491,7 @@ static void begin_beating(struct waiter *waiter)
     waiter->beating = true;
     waiter->flight->handed_out = true; /* its id finds the result */
     waiter->engine->counts.heartbeats++;
+    waiter->hold_end = "heartbeat";
     reply_begin(waiter->request, waiter->id_text, waiter->edge.bytes);
     arm_beat(waiter);
 }

@@ -2,6 +2,8 @@
  * feeds their completions back. */
 #include "app/engine_internal.h"
 
+#include "app/clock.h"
+
 #include <stdlib.h>
 
 static struct timers *timers(const struct engine_flight *run)
@@ -20,16 +22,27 @@ void engine_flight_discard(struct engine_flight *run)
         (void)map_remove(&run->engine->by_id, run->id.bytes);
     engine_edge_discard(run);
     engine_kin_remove(run);
+    for (size_t i = 0; i < FLIGHT_BODIES; i++)
+        blob_let_go(run->held[i], &run->engine->memory_bytes);
     attempt_outcome_done(&run->outcome);
     blob_free(run->answer.body);
     intake_free(run->intake);
     engine_upstream_release(run->memory);
-    run->engine->flight_bytes -= run->bytes;
     free(run);
+}
+
+/* Waiters of an answer have just been replied to. */
+static void note_answer(struct engine_flight *run)
+{
+    int64_t last_byte_us = run->outcome.last_byte_us;
+    if (run->flight.verdict.body == VERDICT_ANSWER && last_byte_us > 0)
+        telemetry_answer(&run->engine->telemetry, run->intake->keyed,
+                         clock_monotonic_us() - last_byte_us);
 }
 
 static void ended(struct engine_flight *run)
 {
+    bool attended = !list_is_empty(&run->waiters);
     run->end_ms = engine_now_ms(run->engine);
     if (run->flight.verdict.body == VERDICT_STORED)
         run->source = SOURCE_REPLAYED;
@@ -38,9 +51,13 @@ static void ended(struct engine_flight *run)
         run->source = unstored ? SOURCE_UNSTORED : SOURCE_EXECUTED;
     }
     engine_answer_waiters(run);
+    if (attended)
+        note_answer(run);
     timers_stop(timers(run), &run->deadline);
     engine_forget(run);
     intake_drop_bodies(run->intake);
+    blob_free(run->outcome.body); /* what is needed of it is the answer now */
+    run->outcome.body = NULL;
     engine_weigh(run);
     engine_keep_answer(run);
     engine_settle(run);
@@ -194,6 +211,7 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     list_init(&run->link);
     list_init(&run->waiters);
     list_init(&run->kin_link);
+    list_init(&run->read.link);
     struct flight_params params = flight_params_of(engine, intake);
     flight_init(&run->flight, &params);
     enum rc rc = engine_upstream_hold(engine, intake->upstream, &run->memory);

@@ -6,6 +6,7 @@
 #include "app/engine.h"
 #include "app/intake.h"
 #include "app/reply.h"
+#include "app/telemetry.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "core/admission.h"
@@ -15,8 +16,21 @@
 #include "core/flight.h"
 #include "core/rate_limit.h"
 #include "core/result_url.h"
+#include "core/usage.h"
 
-enum { BOOT_ID_TEXT_BYTES = 17 };
+enum {
+    BOOT_ID_TEXT_BYTES = 17,
+    KEY_TEXT_BYTES = 9, /* the first digits of a key's digest, which tell keys apart in logs */
+    FLIGHT_BODIES = 4, /* request, request with the splice, outcome of a call, answer */
+};
+
+/* A question to the store whose answer may have a body.  They take turns, so that few such bodies
+ * are on their way to the engine, which counts them when they have come. */
+struct engine_read {
+    struct list link; /* in engine.reads while it waits for its turn */
+    /* False: it could not be started, and whoever asked was told. */
+    bool (*start)(struct engine_read *read);
+};
 
 /* What is remembered of an upstream between flights.  It belongs to the name: it lives as long as
  * the configuration has an upstream of this name or a flight that runs at one, so that neither a
@@ -70,13 +84,17 @@ struct engine {
     struct list unstored;   /* those that the store is to get yet (engine_memory.c) */
     unsigned unstored_count;
     unsigned flight_count, waiter_count;
-    size_t flight_bytes; /* of all bodies that flights hold */
+    size_t memory_bytes; /* of all bodies that are held: by flights, answers, replies */
+    struct map told;     /* flight id -> struct waiter, one of those that are told its answer */
+    struct list reads;   /* struct engine_read.link, oldest first */
+    unsigned reads_running;
     unsigned open_requests;
     struct admission admission;
     struct timer admission_due;     /* always started: when somebody's turn may come */
     struct list upstreams;          /* struct upstream_memory.link */
     struct rate_limit *rate_limits; /* one per configured client */
     struct engine_counts counts;
+    struct telemetry telemetry;
     bool draining;
     bool recovering; /* accepted requests of an earlier process are being taken up */
 };
@@ -108,9 +126,10 @@ struct engine_flight {
     struct digest token_digest;
     struct kin *kin; /* NULL: it cannot become an orphan */
     struct list kin_link;
-    struct timer orphan;       /* runs while it is one that will be given up */
-    size_t bytes;              /* its part of engine.flight_bytes */
-    struct transfer *transfer; /* NULL: no call runs */
+    struct timer orphan;              /* runs while it is one that will be given up */
+    struct blob *held[FLIGHT_BODIES]; /* the bodies that are counted */
+    struct engine_read read;          /* the look-up of its key */
+    struct transfer *transfer;        /* NULL: no call runs */
     struct timer deadline, pause;
     struct attempt_outcome outcome; /* of the last call */
     const char *detail;   /* more about the verdict, in the intake's arena; NULL: nothing */
@@ -118,6 +137,7 @@ struct engine_flight {
     enum source source;   /* for the waiter that started it */
     int64_t start_ms, first_call_ms, call_start_ms, end_ms; /* monotonic, -1: not yet */
     int64_t first_event_ms;                                 /* since first_call_ms, -1: none */
+    int64_t asked_us; /* monotonic: the request that started it was complete; 0: nobody's was */
 };
 
 /* One client connection that waits, or a request on its way to being one.  Lives in the
@@ -129,7 +149,11 @@ struct waiter {
     struct intake *intake;        /* owned until a flight takes it */
     struct engine_flight *flight; /* NULL: not waiting (any more) */
     struct engine_flight *told;   /* whose answer was written; NULL: delivery is no matter */
-    bool left;                    /* the client closed its side */
+    /* The answer that is being told, until the end: see engine_memory.c. */
+    struct blob *body; /* held; NULL: none */
+    struct flight_id body_of;
+    struct list same_body; /* the others that are told it */
+    bool left;             /* the client closed its side */
     bool adopted;
     bool has_kin; /* keyless, on a route with adoption; then kin is known */
     struct kin_id kin;
@@ -154,12 +178,17 @@ struct waiter {
     struct flight_id id;
     enum error_shape shape;
     const char *route;
-    struct span client, model; /* in the request's arena */
+    struct span client, model, upstream; /* in the request's arena */
+    char key_text[KEY_TEXT_BYTES];       /* of the caller's key; empty: keyless */
     int status;
     enum source source;
-    const char *error_code;
+    enum source duplicate; /* how it cost no generation: JOINED, ADOPTED or REPLAYED */
+    const char *error_code,
+        *hold_end; /* hold_end: what the end of its hold brought; NULL: nothing */
     unsigned attempts;
-    int64_t first_event_ms, generation_ms, output_tokens;
+    int64_t queue_ms, first_event_ms, generation_ms;
+    struct usage usage;
+    int64_t complete_us; /* monotonic: all of the request was there */
 };
 
 /* ---- engine_flight.c: one flight from order to order */
@@ -192,7 +221,12 @@ enum flight_order engine_store_release(struct engine_flight *run);
 /* How long this ended flight's answer is kept. */
 int64_t engine_answer_ttl_ms(const struct engine_flight *run);
 
-/* ---- engine_memory.c: keyed answers in memory */
+/* Start it now or, when enough others run, later. */
+void engine_read(struct engine *engine, struct engine_read *read);
+/* One that was started has its answer. */
+void engine_read_ended(struct engine *engine);
+
+/* ---- engine_memory.c: keyed answers in memory, and how much there is */
 
 /* If the answer of this ended flight should be kept and is not in the store: keep it in memory,
  * and go on offering it to the store where that may help. */
@@ -201,8 +235,15 @@ void engine_keep_answer(struct engine_flight *run);
 bool engine_replay(struct waiter *waiter);
 /* Count what this flight holds, after a change: bodies of its request and of its answer. */
 void engine_weigh(struct engine_flight *run);
-/* All bodies that flights and answers hold. */
-size_t engine_memory_bytes(const struct engine *engine);
+/* This answer is being told: held, and found by those that are to tell it too, until
+ * engine_let_body_go. */
+void engine_hold_body(struct waiter *waiter, struct flight_id flight, struct blob *body);
+/* The request is over. */
+void engine_let_body_go(struct waiter *waiter);
+/* The body to tell of an ended flight that the store has: the one that is in memory already, else
+ * `stored`; neither is referenced.  NULL: there is no room for one more, and that was counted as a refusal. */
+struct blob *engine_body_to_tell(struct engine *engine, struct flight_id flight,
+                                 struct blob *stored);
 /* Forget kept answers, then finished orphans, oldest first, until there are at most
  * memory_bytes_max.  False: what runs or is being told is more than that. */
 bool engine_make_room(struct engine *engine);
@@ -230,6 +271,8 @@ void engine_admission_pause_begins(struct engine_flight *run);
 void engine_admission_follow(struct engine_flight *run);
 /* It calls no more, and needs no slot.  Twice is fine. */
 void engine_admission_leave(struct engine_flight *run);
+/* How long it has waited for slots and brakes, all together. */
+int64_t engine_queue_ms(const struct engine_flight *run);
 /* Nobody waits for a slot any more. */
 void engine_admission_drain(struct engine *engine);
 
@@ -296,8 +339,8 @@ void engine_refuse_method(struct waiter *waiter, enum http_error error, const ch
                           struct span allow);
 /* `status` 0: the error's own. */
 void engine_refuse_as(struct waiter *waiter, enum http_error error, unsigned status);
-/* Send this reply, or end with it the one that has begun. */
-void engine_tell(struct waiter *waiter, const struct reply *reply);
+/* Send this reply with a flight's answer, or end with it the one that has begun. */
+void engine_tell(struct waiter *waiter, struct flight_id flight, const struct reply *reply);
 /* Wait for a flight, at most wait_ms.  E_NOMEM. */
 MUST_CHECK enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run,
                                    int64_t wait_ms);
@@ -311,6 +354,8 @@ void engine_answer_waiters(struct engine_flight *run);
 /* The answer of this ended flight was written to this waiter: if it is kept until it is
  * delivered, that is to be known. */
 void engine_telling(struct waiter *waiter, struct engine_flight *run);
+/* What its flight says of itself so far, for the log line. */
+void engine_note_flight(struct waiter *waiter, const struct engine_flight *run);
 /* Reply with the answer of a flight that ended. */
 void engine_answer(struct waiter *waiter, struct engine_flight *run);
 

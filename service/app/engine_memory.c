@@ -1,5 +1,5 @@
 /* Keyed answers that stand in memory, not in the store, and how the store gets those that it
- * did not take at first. */
+ * did not take at first; the account of all bodies in memory. */
 #include "app/engine_internal.h"
 
 #include "app/clock.h"
@@ -152,6 +152,8 @@ bool engine_replay(struct waiter *waiter)
     }
     flight_id_text(kept->flight, waiter->id_text);
     waiter->status = kept->answer.status;
+    waiter->duplicate = SOURCE_REPLAYED;
+    waiter->usage = usage_of_answer(blob_span(kept->answer.body));
     waiter->source = kept->unstored ? SOURCE_UNSTORED : SOURCE_REPLAYED;
     const struct reply reply = {
         .answer = kept->answer,
@@ -160,29 +162,26 @@ bool engine_replay(struct waiter *waiter)
         .source = waiter->source,
         .retry = kept->answer.error_code.p ? HTTP_ERROR_RETRY_NO : HTTP_ERROR_RETRY_UNSAID,
     };
-    reply_send(waiter->request, &reply);
+    engine_tell(waiter, kept->flight, &reply);
     return true;
 }
 
 /* ---- how much there is */
 
-static size_t bytes_of(const struct engine_flight *run)
-{
-    const struct blob *outcome = run->outcome.body, *answer = run->answer.body;
-    return blob_span(run->intake->client_body).n + blob_span(run->intake->upstream_body).n +
-           blob_span(outcome).n + (answer == outcome ? 0 : blob_span(answer).n);
-}
-
 void engine_weigh(struct engine_flight *run)
 {
-    size_t bytes = bytes_of(run);
-    run->engine->flight_bytes += bytes - run->bytes;
-    run->bytes = bytes;
-}
-
-size_t engine_memory_bytes(const struct engine *engine)
-{
-    return engine->flight_bytes + engine->answers.bytes;
+    struct blob *const bodies[FLIGHT_BODIES] = {
+        run->intake->client_body,
+        run->intake->upstream_body,
+        run->outcome.body,
+        run->answer.body,
+    };
+    size_t *bytes = &run->engine->memory_bytes;
+    for (size_t i = 0; i < FLIGHT_BODIES; i++) {
+        struct blob *before = run->held[i];
+        run->held[i] = blob_hold(bodies[i], bytes);
+        blob_let_go(before, bytes);
+    }
 }
 
 /* False: there is no finished orphan. */
@@ -202,7 +201,7 @@ static bool forget_oldest_orphan(struct engine *engine)
 bool engine_make_room(struct engine *engine)
 {
     size_t bytes_max = engine->config->limits.memory_bytes_max;
-    while (engine_memory_bytes(engine) > bytes_max) {
+    while (engine->memory_bytes > bytes_max) {
         if (engine->answers.count > 0) {
             answers_remove_oldest(&engine->answers);
             engine->counts.answers_dropped++;
@@ -211,4 +210,52 @@ bool engine_make_room(struct engine *engine)
         }
     }
     return true;
+}
+
+/* ---- answers that are being told */
+
+/* Without memory it is only not found by others. */
+void engine_hold_body(struct waiter *waiter, struct flight_id flight, struct blob *body)
+{
+    struct engine *engine = waiter->engine;
+    struct waiter *other = map_get(&engine->told, flight.bytes);
+    ASSERT(!waiter->body);
+    waiter->body = blob_hold(body, &engine->memory_bytes);
+    waiter->body_of = flight;
+    if (other)
+        list_append(&other->same_body, &waiter->same_body);
+    else
+        (void)!map_put(&engine->told, flight.bytes, waiter);
+}
+
+void engine_let_body_go(struct waiter *waiter)
+{
+    struct engine *engine = waiter->engine;
+    struct list *next = waiter->same_body.next;
+    const uint8_t *flight = waiter->body_of.bytes;
+    if (!waiter->body)
+        return;
+    bool is_found = map_get(&engine->told, flight) == waiter;
+    if (is_found)
+        (void)map_remove(&engine->told, flight);
+    if (is_found && next != &waiter->same_body)
+        (void)!map_put(&engine->told, flight, CONTAINER_OF(next, struct waiter, same_body));
+    list_remove(&waiter->same_body);
+    blob_let_go(waiter->body, &engine->memory_bytes);
+    waiter->body = NULL;
+}
+
+struct blob *engine_body_to_tell(struct engine *engine, struct flight_id flight,
+                                 struct blob *stored)
+{
+    const struct waiter *other = map_get(&engine->told, flight.bytes);
+    const struct engine_flight *ended = map_get(&engine->by_id, flight.bytes);
+    if (other)
+        return other->body;
+    if (ended && ended->is_over && ended->answer.body)
+        return ended->answer.body;
+    if (engine_make_room(engine))
+        return stored;
+    engine->counts.refusals[REFUSAL_MEMORY_FULL]++;
+    return NULL;
 }

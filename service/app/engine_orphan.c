@@ -202,9 +202,11 @@ bool engine_adopt(struct waiter *waiter)
     waiter->adopted = true;
     if (run->retry_count < retry_count)
         run->retry_count = retry_count;
-    if (run->is_over)
-        engine_answer(waiter, run);
-    else
+    if (!run->is_over) {
         engine_join(waiter, run);
+        return true;
+    }
+    waiter->duplicate = SOURCE_ADOPTED;
+    engine_answer(waiter, run);
     return true;
 }

@@ -4,6 +4,7 @@
 #include "app/clock.h"
 #include "app/probes.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void start_flight(struct waiter *waiter)
@@ -17,6 +18,7 @@ static void start_flight(struct waiter *waiter)
     }
     waiter->intake = NULL; /* the flight owns it now */
     waiter->started_flight = true;
+    run->asked_us = waiter->complete_us;
     if (engine_wait_for(waiter, run, wait_ms) != OK) {
         engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
         engine_flight_discard(run);
@@ -59,12 +61,13 @@ static struct waiter *waiter_new(struct engine *engine, struct http_request *req
     waiter->engine = engine;
     waiter->request = request;
     waiter->is_result = result_url_is_one(head->path);
-    waiter->route = api_from_route(head->path, &api) ? api_route(api)
-                    : waiter->is_result              ? "/requests"
-                                                     : "other";
-    waiter->shape = api_from_route(head->path, &api) ? api_error_shape(api) : SHAPE_PROBLEM;
+    waiter->route = api_from_path(head->path, &api) ? api_route(api)
+                    : waiter->is_result             ? "/requests"
+                                                    : "other";
+    waiter->shape = api_from_path(head->path, &api) ? api_error_shape(api) : SHAPE_PROBLEM;
     waiter->first_event_ms = waiter->generation_ms = -1;
     list_init(&waiter->link);
+    list_init(&waiter->same_body);
     for (size_t i = 0; i < sizeof waiter->id.bytes; i += sizeof(uint64_t)) {
         uint64_t dice = clock_dice();
         memcpy(waiter->id.bytes + i, &dice, sizeof dice);
@@ -111,11 +114,18 @@ static void on_head(void *context, struct http_request *request)
     (void)check_head(waiter);
 }
 
+static void note_key(struct waiter *waiter, const struct digest *key)
+{
+    for (size_t i = 0; i + 1 < sizeof waiter->key_text; i += 2)
+        (void)snprintf(waiter->key_text + i, 3, "%02x", key->bytes[i / 2]);
+}
+
 /* The flight that this request is to wait for, a running or a new one; or a reply at once. */
 static void find_flight(struct waiter *waiter)
 {
     const struct intake *intake = waiter->intake;
     if (intake->keyed) {
+        note_key(waiter, &intake->key);
         struct engine_flight *running = map_get(&waiter->engine->keys, intake->key.bytes);
         if (running)
             engine_join(waiter, running);
@@ -133,6 +143,7 @@ static void on_request(void *context, struct http_request *request)
 {
     struct engine *engine = context;
     struct waiter *waiter = http_request_tag(request);
+    waiter->complete_us = clock_monotonic_us();
     if (waiter->is_result) {
         http_request_drop_body(request);
         engine_result(waiter);
@@ -218,6 +229,23 @@ static void on_left(void *context, struct http_request *request, bool broken)
     lost_client(waiter->flight);
 }
 
+static void log_flight(struct log_line *line, const struct waiter *waiter)
+{
+    log_span(line, "upstream", waiter->upstream);
+    if (waiter->queue_ms > 0 || waiter->attempts > 0)
+        log_int(line, "queue_ms", waiter->queue_ms);
+    if (waiter->attempts > 0) {
+        log_int(line, "attempts", waiter->attempts);
+        log_int(line, "generation_ms", waiter->generation_ms);
+    }
+    if (waiter->first_event_ms >= 0)
+        log_int(line, "first_event_ms", waiter->first_event_ms);
+    if (waiter->usage.input_tokens > 0)
+        log_int(line, "input_tokens", (int64_t)waiter->usage.input_tokens);
+    if (waiter->usage.output_tokens > 0)
+        log_int(line, "output_tokens", (int64_t)waiter->usage.output_tokens);
+}
+
 static void log_request(const struct waiter *waiter, bool delivered)
 {
     const struct http_head *head = http_request_head(waiter->request);
@@ -226,6 +254,8 @@ static void log_request(const struct waiter *waiter, bool delivered)
     log_begin(&line, waiter->engine->log, LOG_LEVEL_INFO, "request");
     log_text(&line, "flight", waiter->id_text);
     log_span(&line, "client", waiter->client);
+    if (waiter->key_text[0])
+        log_text(&line, "key", waiter->key_text);
     log_span(&line, "method", head->method);
     log_text(&line, "route", waiter->route);
     log_span(&line, "model", waiter->model);
@@ -233,17 +263,29 @@ static void log_request(const struct waiter *waiter, bool delivered)
     log_text(&line, "error", waiter->error_code);
     if (waiter->source != SOURCE_NONE)
         log_text(&line, "source", source_name(waiter->source));
-    if (waiter->attempts > 0) {
-        log_int(&line, "attempts", waiter->attempts);
-        log_int(&line, "first_event_ms", waiter->first_event_ms);
-        log_int(&line, "generation_ms", waiter->generation_ms);
-        log_int(&line, "output_tokens", waiter->output_tokens);
-    }
+    log_text(&line, "hold", waiter->hold_end);
+    log_flight(&line, waiter);
     log_int(&line, "total_ms", now_ms - http_request_start_ms(waiter->request));
     log_bool(&line, "delivered", delivered);
     log_span(&line, "request_id", header_get(&head->headers, "x-request-id"));
     log_span(&line, "traceparent", header_get(&head->headers, "traceparent"));
     log_end(&line);
+}
+
+static void count_request(const struct waiter *waiter)
+{
+    struct engine_counts *counts = &waiter->engine->counts;
+    const struct telemetry_request request = {
+        .route = span_of(waiter->route),
+        .client = waiter->client,
+        .status = waiter->left ? 0 : waiter->status, /* it may have been written all the same */
+        .source = waiter->source,
+    };
+    counts->sources[waiter->source]++;
+    counts->duplicates[waiter->duplicate]++;
+    if (request.status == 200)
+        counts->tokens_saved[waiter->duplicate] += waiter->usage.output_tokens;
+    telemetry_request(&waiter->engine->telemetry, &request);
 }
 
 static void on_end(void *context, struct http_request *request, bool delivered)
@@ -255,11 +297,10 @@ static void on_end(void *context, struct http_request *request, bool delivered)
     struct engine_flight *run = waiter->flight, *told = waiter->told;
     engine_detach(waiter);
     engine_result_end(waiter);
+    engine_let_body_go(waiter);
     intake_free(waiter->intake);
     waiter->intake = NULL;
-    unsigned digit = (unsigned)waiter->status / 100;
-    engine->counts.requests[digit < COUNT_OF(engine->counts.requests) ? digit : 0]++;
-    engine->counts.sources[waiter->source]++;
+    count_request(waiter);
     log_request(waiter, delivered);
     http_request_set_tag(request, NULL);
     engine->open_requests--;

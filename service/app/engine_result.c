@@ -11,7 +11,9 @@
 
 /* A question to the store.  Its request may be over when the answer comes. */
 struct result_query {
+    struct engine *engine;
     struct waiter *waiter; /* NULL: gone */
+    struct engine_read read;
 };
 
 static void refuse_unknown(struct waiter *waiter)
@@ -159,11 +161,22 @@ static void send_outcome(struct waiter *waiter, const struct flight_record *reco
     };
     waiter->status = answer->status;
     waiter->engine->counts.results++;
-    reply_send(waiter->request, &reply);
+    engine_tell(waiter, record->flight, &reply);
     /* What a retry without a key could adopt is delivered now. */
     struct engine_flight *ended = map_get(&waiter->engine->by_id, record->flight.bytes);
     if (ended)
         engine_telling(waiter, ended);
+}
+
+/* What the store has, if there is room for it. */
+static void send_stored(struct waiter *waiter, const struct flight_record *record)
+{
+    struct answer answer = record->answer;
+    answer.body = engine_body_to_tell(waiter->engine, record->flight, answer.body);
+    if (answer.body)
+        send_outcome(waiter, record, &answer);
+    else
+        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "its memory is full");
 }
 
 /* What the store has no body of may be in memory: an answer that must not be at rest, or one
@@ -196,8 +209,10 @@ static void serve_ended(struct waiter *waiter, const struct flight_record *recor
     bool lost = record->state == FLIGHT_ROW_RUNNING && !kept; /* the next start may run it */
     if (cancels && !lost)
         engine_refuse(waiter, HTTP_ERROR_ALREADY_FINISHED, NULL);
-    else if (kept || record->answer.body)
-        send_outcome(waiter, record, kept ? kept : &record->answer);
+    else if (kept)
+        send_outcome(waiter, record, kept);
+    else if (record->answer.body)
+        send_stored(waiter, record);
     else if (record->corrupt)
         engine_refuse(waiter, HTTP_ERROR_STORE_CORRUPT, NULL);
     else if (is_interrupted(record))
@@ -231,6 +246,7 @@ static void on_record(void *context, enum rc rc, const struct flight_record *rec
 {
     struct result_query *query = context;
     struct waiter *waiter = query->waiter;
+    engine_read_ended(query->engine);
     free(query);
     if (!waiter)
         return;
@@ -238,23 +254,42 @@ static void on_record(void *context, enum rc rc, const struct flight_record *rec
     serve_record(waiter, rc, record);
 }
 
-static void ask_store(struct waiter *waiter)
+static bool start_query(struct engine_read *read)
 {
+    struct result_query *query = CONTAINER_OF(read, struct result_query, read);
+    struct waiter *waiter = query->waiter;
+    struct store *store = query->engine->store;
+    if (!waiter) {
+        free(query);
+        return false;
+    }
     const struct store_result_query what = {
         .by_token = waiter->ref.by_token,
         .flight = waiter->ref.flight,
         .token = waiter->ref.digest,
         .now_ms = clock_unix_ms(),
     };
-    struct store *store = waiter->engine->store;
-    struct result_query *query = store ? calloc(1, sizeof *query) : NULL;
-    if (!query || store_result(store, &what, on_record, query) != OK) {
-        free(query);
+    if (store && store_result(store, &what, on_record, query) == OK)
+        return true;
+    free(query);
+    waiter->query = NULL;
+    engine_refuse(waiter, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+    return false;
+}
+
+static void ask_store(struct waiter *waiter)
+{
+    struct result_query *query = calloc(1, sizeof *query);
+    if (!query) {
         engine_refuse(waiter, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
         return;
     }
+    query->engine = waiter->engine;
     query->waiter = waiter;
+    query->read.start = start_query;
+    list_init(&query->read.link);
     waiter->query = query;
+    engine_read(waiter->engine, &query->read);
 }
 
 void engine_result_end(struct waiter *waiter)

@@ -5,6 +5,26 @@
 #include "base/crash_point.h"
 #include "app/clock.h"
 
+enum { READS_MAX = 4 }; /* answers on their way from the store, not counted yet */
+
+void engine_read(struct engine *engine, struct engine_read *read)
+{
+    if (engine->reads_running >= READS_MAX)
+        list_append(&engine->reads, &read->link);
+    else
+        engine->reads_running += read->start(read);
+}
+
+void engine_read_ended(struct engine *engine)
+{
+    struct list *link;
+    engine->reads_running--;
+    while (engine->reads_running < READS_MAX && (link = list_pop(&engine->reads)) != NULL) {
+        struct engine_read *read = CONTAINER_OF(link, struct engine_read, link);
+        engine->reads_running += read->start(read);
+    }
+}
+
 static bool is_same_request(const struct engine_flight *run, const struct key_record *record)
 {
     return digest_eq(&record->fingerprint, &run->intake->fingerprint);
@@ -47,27 +67,32 @@ static bool copy_text(struct engine_flight *run, struct span text, struct span *
     return !text.p || ret->p;
 }
 
-/* Keep what a replay repeats.  False: out of memory. */
-static bool keep_record(struct engine_flight *run, const struct key_record *record)
+/* Keep what a replay repeats. */
+static enum flight_key keep_record(struct engine_flight *run, const struct key_record *record)
 {
     const struct answer *stored = &record->answer;
     struct answer *answer = &run->answer;
     if (!copy_text(run, stored->content_type, &answer->content_type) ||
         !copy_text(run, stored->request_id, &answer->request_id) ||
         !copy_text(run, stored->error_code, &answer->error_code))
-        return false;
+        return FLIGHT_KEY_TROUBLE;
+    intake_drop_bodies(run->intake);
+    engine_weigh(run);
+    struct blob *body = engine_body_to_tell(run->engine, record->flight, stored->body);
+    if (!body)
+        return FLIGHT_KEY_NO_ROOM;
     answer->status = stored->status;
-    answer->body = blob_ref(stored->body);
+    answer->body = blob_ref(body);
     engine_flight_rename(run, record->flight);
-    return true;
+    return FLIGHT_KEY_ANSWERED;
 }
 
 static enum flight_key judge(struct engine_flight *run, enum rc rc,
                              const struct key_record *record)
 {
     enum flight_key key = rc == OK ? judge_record(run, record) : FLIGHT_KEY_TROUBLE;
-    if (key == FLIGHT_KEY_ANSWERED && !keep_record(run, record))
-        return FLIGHT_KEY_TROUBLE;
+    if (key == FLIGHT_KEY_ANSWERED)
+        return keep_record(run, record);
     if (key == FLIGHT_KEY_OTHER)
         run->detail = engine_explain_reuse(run->intake, record->members, record->created_ms);
     return key;
@@ -99,6 +124,7 @@ static bool release_stale(struct engine_flight *run, const struct key_record *re
 static void on_lookup(void *context, enum rc rc, const struct key_record *record)
 {
     struct engine_flight *run = context;
+    engine_read_ended(run->engine);
     bool stale = rc == OK && record->state == KEY_RUNNING && is_same_request(run, record);
     bool drains = run->engine->draining; /* it may be the next process's */
     if (stale && !drains && release_stale(run, record))
@@ -107,12 +133,21 @@ static void on_lookup(void *context, enum rc rc, const struct key_record *record
     engine_flight_perform(run, flight_on_lookup(&run->flight, key));
 }
 
-enum flight_order engine_store_look_up(struct engine_flight *run)
+static bool start_lookup(struct engine_read *read)
 {
+    struct engine_flight *run = CONTAINER_OF(read, struct engine_flight, read);
     struct store *store = run->engine->store;
     const struct digest *key = &run->intake->key;
-    if (!store || store_lookup(store, key, clock_unix_ms(), on_lookup, run) != OK)
-        return flight_on_lookup(&run->flight, FLIGHT_KEY_TROUBLE);
+    if (store && store_lookup(store, key, clock_unix_ms(), on_lookup, run) == OK)
+        return true;
+    engine_flight_perform(run, flight_on_lookup(&run->flight, FLIGHT_KEY_TROUBLE));
+    return false;
+}
+
+enum flight_order engine_store_look_up(struct engine_flight *run)
+{
+    run->read.start = start_lookup;
+    engine_read(run->engine, &run->read);
     return FLIGHT_WAIT;
 }
 

@@ -13,10 +13,23 @@ enum {
 
 /* ---- replies to waiters */
 
+void engine_note_flight(struct waiter *waiter, const struct engine_flight *run)
+{
+    int64_t until_ms = run->end_ms < 0 ? engine_now_ms(waiter->engine) : run->end_ms;
+    waiter->attempts = run->flight.attempts;
+    waiter->queue_ms = engine_queue_ms(run);
+    waiter->first_event_ms = run->first_event_ms;
+    waiter->generation_ms = run->first_call_ms < 0 ? -1 : until_ms - run->first_call_ms;
+    if (!waiter->upstream.p)
+        waiter->upstream =
+            arena_copy(http_request_arena(waiter->request), run->intake->upstream->name);
+}
+
 void engine_detach(struct waiter *waiter)
 {
     if (!waiter->flight)
         return;
+    engine_note_flight(waiter, waiter->flight);
     timers_stop(event_loop_timers(waiter->engine->loop), &waiter->deadline);
     engine_edge_end(waiter);
     list_remove(&waiter->link);
@@ -71,15 +84,15 @@ void engine_refuse_as(struct waiter *waiter, enum http_error error, unsigned sta
     refuse(waiter, &what);
 }
 
-void engine_tell(struct waiter *waiter, const struct reply *reply)
+void engine_tell(struct waiter *waiter, struct flight_id flight, const struct reply *reply)
 {
-    if (!waiter->beating) {
+    bool is_cut = waiter->beating && reply->answer.status != 200;
+    struct blob *body = is_cut ? NULL : reply->answer.body;
+    if (body)
+        engine_hold_body(waiter, flight, body);
+    if (!waiter->beating)
         reply_send(waiter->request, reply);
-        return;
-    }
-    bool fine = reply->answer.status == 200;
-    enum rc rc = http_request_finish_reply(waiter->request, fine ? reply->answer.body : NULL);
-    if (rc != OK)
+    else if (http_request_finish_reply(waiter->request, body) != OK)
         waiter->error_code = "heartbeat_overflow";
 }
 
@@ -90,12 +103,14 @@ void engine_refuse(struct waiter *waiter, enum http_error error, const char *det
 
 static void note_for_log(struct waiter *waiter, const struct engine_flight *run)
 {
-    const struct attempt_outcome *outcome = &run->outcome;
+    const struct assemble_progress *progress = &run->outcome.progress;
+    bool stored = run->flight.verdict.body == VERDICT_STORED;
+    engine_note_flight(waiter, run);
     waiter->status = run->answer.status;
-    waiter->attempts = run->flight.attempts;
-    waiter->first_event_ms = run->first_event_ms;
-    waiter->generation_ms = run->first_call_ms < 0 ? -1 : run->end_ms - run->first_call_ms;
-    waiter->output_tokens = (int64_t)outcome->progress.output_tokens;
+    waiter->usage = stored ? usage_of_answer(blob_span(run->answer.body))
+                           : (struct usage){progress->input_tokens, progress->output_tokens};
+    if (stored && waiter->started_flight)
+        waiter->duplicate = SOURCE_REPLAYED;
     if (run->flight.verdict.body == VERDICT_OWN_ERROR)
         waiter->error_code = http_error_info(run->flight.verdict.error)->code;
     memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
@@ -151,7 +166,7 @@ void engine_answer(struct waiter *waiter, struct engine_flight *run)
     };
     if (adoption_invites_retry(run->answer.status, reply.retry))
         engine_note_invitation(waiter);
-    engine_tell(waiter, &reply);
+    engine_tell(waiter, run->id, &reply);
     engine_telling(waiter, run);
 }
 
@@ -238,8 +253,10 @@ void engine_join(struct waiter *waiter, struct engine_flight *run)
     if (run->flight.state < FLIGHT_COMMITTING) /* who forbids it at rest decides for all */
         run->intake->memory_only |= intake->memory_only;
     waiter->edge = intake->edge;
-    if (engine_wait_for(waiter, run, intake->wait_ms) != OK)
+    if (engine_wait_for(waiter, run, intake->wait_ms) != OK) {
         engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
-    else
-        engine_flight_join(run, waiter->deadline_ms);
+        return;
+    }
+    waiter->duplicate = waiter->adopted ? SOURCE_ADOPTED : SOURCE_JOINED;
+    engine_flight_join(run, waiter->deadline_ms);
 }

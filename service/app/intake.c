@@ -64,7 +64,7 @@ static enum rc find_route(struct intake *intake, const struct http_head *head,
                           struct intake_refusal *ret)
 {
     struct span host = header_get(&head->headers, "host");
-    if (!api_from_route(head->path, &intake->api))
+    if (!api_from_path(head->path, &intake->api))
         return intake_refuse_with(
             intake, ret, HTTP_ERROR_NOT_FOUND,
             "there is nothing at %.*s. Served are POST /v1/chat/completions, "

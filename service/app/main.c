@@ -10,10 +10,20 @@
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 enum { PROBLEMS_BYTES_MAX = 65536 };
+
+/* Credentials and answers are in memory: no core dump writes them down, and no other process
+ * of this user looks at them (ptrace(2), /proc/PID).  False: the system refused. */
+static bool hide_memory(void)
+{
+    const struct rlimit none = {0, 0};
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && setrlimit(RLIMIT_CORE, &none) == 0;
+}
 
 /* What systemd hands over, before other threads can look at the environment. */
 static enum rc take_inherited(struct http_inherited *inherited,
@@ -27,7 +37,19 @@ static enum rc take_inherited(struct http_inherited *inherited,
     return rc;
 }
 
-static int serve_command(const struct options *options)
+static void log_what_failed(const struct log *log, bool hidden, bool notified)
+{
+    if (!hidden)
+        log_message(log, LOG_LEVEL_WARNING, "memory_not_hidden",
+                    SPAN("core dumps and debuggers of this user may show credentials: the "
+                         "system refused prctl or setrlimit"));
+    if (!notified)
+        log_message(
+            log, LOG_LEVEL_WARNING, "notify_failed",
+            SPAN("NOTIFY_SOCKET or WATCHDOG_USEC cannot be used: systemd is told nothing"));
+}
+
+static int serve_command(const struct options *options, bool hidden)
 {
     const struct config_source source = config_source_system();
     struct config_arguments arguments = options->arguments;
@@ -56,10 +78,7 @@ static int serve_command(const struct options *options)
         .inherited = &inherited,
         .notify = &notify,
     };
-    if (notified != OK)
-        log_message(
-            &log, LOG_LEVEL_WARNING, "notify_failed",
-            SPAN("NOTIFY_SOCKET or WATCHDOG_USEC cannot be used: systemd is told nothing"));
+    log_what_failed(&log, hidden, notified == OK);
     int status = serve(&params);
     notify_done(&notify);
     curl_global_cleanup();
@@ -71,13 +90,14 @@ int main(int argc, char **argv)
     struct options options;
     BUF(problem, PROBLEMS_BYTES_MAX);
     const struct config_source source = config_source_system();
+    const bool hidden = hide_memory(); /* first of all: also of what config_load will read */
     if (options_parse(argc, argv, &problem, &options) != OK) {
         (void)fprintf(stderr, "unstream: %s\n", buf_text(&problem));
         return EX_USAGE;
     }
     switch (options.action) {
     case OPTIONS_SERVE:
-        return serve_command(&options);
+        return serve_command(&options, hidden);
     case OPTIONS_CHECK_CONFIG:
         return config_check_command(&source, &options.arguments, stdout, stderr);
     case OPTIONS_PRINT_CONFIG:

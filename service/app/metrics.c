@@ -1,6 +1,7 @@
 #include "app/metrics.h"
 
 #include "app/reply.h"
+#include "app/telemetry.h"
 
 /* X(name, type, help, value): one number each. */
 #define METRICS_TABLE(X)                                                                       \
@@ -28,8 +29,8 @@
       state->answers_unstored)                                                                 \
     X("unstream_answers_dropped_total", "counter",                                             \
       "Keyed answers dropped from memory before their time.", state->counts.answers_dropped)   \
-    X("unstream_memory_bytes", "gauge", "Bodies of generations and answers held in memory.",   \
-      state->memory_bytes)                                                                     \
+    X("unstream_memory_bytes", "gauge",                                                        \
+      "Bodies of generations, answers and replies in memory.", state->memory_bytes)            \
     X("unstream_connections", "gauge", "Client connections open.", service->connections)       \
     X("unstream_reloads_total", "counter", "Configurations taken while running.",              \
       service->reloads)                                                                        \
@@ -65,7 +66,6 @@
       state->counts.input_tokens)                                                              \
     X("unstream_output_tokens_total", "counter", "Output tokens, as providers counted them.",  \
       state->counts.output_tokens)                                                             \
-    X("unstream_store_commits_total", "counter", "Transactions made durable.", store->commits) \
     X("unstream_store_operations_total", "counter", "Store operations done.",                  \
       store->operations)                                                                       \
     X("unstream_store_failures_total", "counter", "Store operations that failed.",             \
@@ -74,72 +74,114 @@
     X("unstream_store_bytes", "gauge", "Size of the store.", store->bytes)                     \
     X("unstream_store_free_bytes", "gauge", "Free space on the store's disk.",                 \
       store->free_bytes)                                                                       \
-    X("unstream_store_commit_microseconds_total", "counter", "Time spent in commits.",         \
-      store->commit_us_sum)                                                                    \
     X("unstream_store_readable", "gauge", "1 if the store can be read.", store->readable)      \
     X("unstream_store_writable", "gauge", "1 if the store can be written.", store->writable)
-
-static void add_head(struct buf *out, const char *name, const char *type, const char *help)
-{
-    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
 
 static void add_one(struct buf *out, const char *name, const char *type, const char *help,
                     uint64_t value)
 {
-    add_head(out, name, type, help);
+    series_render_head(name, type, help, out);
     buf_printf(out, "%s %llu\n", name, (unsigned long long)value);
 }
 
-static void add_requests(struct buf *out, const struct engine_counts *counts)
+static void add_labelled(struct buf *out, const char *name, const char *label,
+                         struct span label_value, uint64_t value)
 {
-    const char *name = "unstream_requests_total";
-    add_head(out, name, "counter", "Requests by class of their status.");
-    for (unsigned digit = 1; digit < COUNT_OF(counts->requests); digit++)
-        buf_printf(out, "%s{status=\"%uxx\"} %llu\n", name, digit,
-                   (unsigned long long)counts->requests[digit]);
-    buf_printf(out, "%s{status=\"none\"} %llu\n", name,
-               (unsigned long long)counts->requests[0]);
+    buf_add_text(out, name);
+    series_render_label(label, label_value, out);
+    buf_printf(out, " %llu\n", (unsigned long long)value);
 }
 
 static void add_sources(struct buf *out, const struct engine_counts *counts)
 {
     const char *name = "unstream_answers_total";
-    add_head(out, name, "counter", "Answers by Idempotency-Status.");
+    series_render_head(name, "counter", "Answers by Idempotency-Status.", out);
     for (int source = SOURCE_NONE + 1; source < SOURCE_COUNT; source++)
-        buf_printf(out, "%s{source=\"%s\"} %llu\n", name, source_name((enum source)source),
-                   (unsigned long long)counts->sources[source]);
+        add_labelled(out, name, "source", span_of(source_name((enum source)source)),
+                     counts->sources[source]);
+}
+
+static void add_duplicates(struct buf *out, const struct engine_counts *counts)
+{
+    static const enum source sources[] = {SOURCE_JOINED, SOURCE_REPLAYED, SOURCE_ADOPTED};
+    const char *avoided = "unstream_duplicates_avoided_total";
+    const char *saved = "unstream_output_tokens_saved_total";
+    series_render_head(avoided, "counter",
+                       "Requests that found a generation or its answer instead of starting "
+                       "another one.",
+                       out);
+    for (size_t i = 0; i < COUNT_OF(sources); i++)
+        add_labelled(out, avoided, "source", span_of(source_name(sources[i])),
+                     counts->duplicates[sources[i]]);
+    series_render_head(saved, "counter",
+                       "Output tokens of the answers they were told, which are not paid twice.",
+                       out);
+    for (size_t i = 0; i < COUNT_OF(sources); i++)
+        add_labelled(out, saved, "source", span_of(source_name(sources[i])),
+                     counts->tokens_saved[sources[i]]);
 }
 
 static void add_attempts(struct buf *out, const struct engine_counts *counts)
 {
     const char *name = "unstream_attempts_total";
-    add_head(out, name, "counter", "Upstream calls by how they ended.");
+    series_render_head(name, "counter", "Upstream calls by how they ended.", out);
     for (int end = 0; end < ATTEMPT_END_COUNT; end++)
-        buf_printf(out, "%s{end=\"%s\"} %llu\n", name, attempt_end_name((enum attempt_end)end),
-                   (unsigned long long)counts->attempts[end]);
+        add_labelled(out, name, "end", span_of(attempt_end_name((enum attempt_end)end)),
+                     counts->attempts[end]);
+    add_labelled(out, name, "end", SPAN("cancelled"), counts->attempts_cancelled);
 }
 
 static void add_refusals(struct buf *out, const struct engine_counts *counts)
 {
     const char *name = "unstream_admission_refused_total";
-    add_head(out, name, "counter", "Flights that were refused a slot, by reason.");
+    series_render_head(name, "counter", "Flights that were refused a slot, by reason.", out);
     for (int refusal = 0; refusal < REFUSAL_COUNT; refusal++)
-        buf_printf(out, "%s{reason=\"%s\"} %llu\n", name,
-                   engine_refusal_name((enum refusal)refusal),
-                   (unsigned long long)counts->refusals[refusal]);
+        add_labelled(out, name, "reason", span_of(engine_refusal_name((enum refusal)refusal)),
+                     counts->refusals[refusal]);
 }
 
-void metrics_render(const struct engine_state *state, const struct store_stats *store,
+static void add_upstreams(struct buf *out, const struct engine *engine)
+{
+    const char *flights = "unstream_upstream_flights", *pauses = "unstream_upstream_pauses";
+    struct engine_upstream_state state;
+    series_render_head(flights, "gauge", "Flights that have a slot, by upstream.", out);
+    for (size_t i = 0; engine_upstream_state(engine, i, &state); i++)
+        add_labelled(out, flights, "upstream", state.name, state.flights);
+    series_render_head(pauses, "gauge",
+                       "Credentials whose calls wait because the provider asked for a pause.",
+                       out);
+    for (size_t i = 0; engine_upstream_state(engine, i, &state); i++)
+        add_labelled(out, pauses, "upstream", state.name, state.pauses);
+}
+
+static void add_commits(struct buf *out, const struct store_stats *store)
+{
+    double bounds[STORE_COMMIT_BOUNDS];
+    const char *name = "unstream_store_commit_seconds";
+    const struct series_histogram histogram = {bounds, store->commit_buckets, COUNT_OF(bounds),
+                                               (double)store->commit_us_sum / 1e6};
+    for (size_t i = 0; i < COUNT_OF(bounds); i++)
+        bounds[i] = store_commit_bounds_us[i] / 1e6;
+    series_render_head(name, "histogram", "Time until a transaction was durable.", out);
+    series_render_histogram(name, SPAN(""), &histogram, out);
+}
+
+void metrics_render(const struct engine *engine, const struct store_stats *store,
                     const struct metrics_service *service, struct buf *out)
 {
-    add_head(out, "unstream_build_info", "gauge", "The version that runs.");
-    buf_printf(out, "unstream_build_info{version=\"%s\"} 1\n", UNSTREAM_VERSION);
+    const struct engine_state snapshot = engine_state(engine), *state = &snapshot;
+    series_render_head("unstream_build_info", "gauge", "The version that runs.", out);
+    buf_add_text(out, "unstream_build_info");
+    series_render_label("version", SPAN(UNSTREAM_VERSION), out);
+    buf_add_text(out, " 1\n");
 #define X(name, type, help, value) add_one(out, name, type, help, value);
     METRICS_TABLE(X)
 #undef X
-    add_requests(out, &state->counts);
     add_sources(out, &state->counts);
+    add_duplicates(out, &state->counts);
     add_attempts(out, &state->counts);
     add_refusals(out, &state->counts);
+    add_upstreams(out, engine);
+    add_commits(out, store);
+    telemetry_render(engine_telemetry(engine), out);
 }

@@ -10,8 +10,6 @@
 
 #include <stdlib.h>
 
-enum { METRICS_BYTES_MAX = 1 << 20 };
-
 struct ops {
     struct ops_params params;
     struct metrics_service service;
@@ -59,12 +57,11 @@ static bool has_token(const struct config *config, const struct http_head *head)
 
 static void send_metrics(struct ops *ops, struct http_request *request)
 {
-    struct engine_state state = engine_state(ops->params.engine);
     struct store_stats store = store_stats(ops->params.store);
     BUF(text, METRICS_BYTES_MAX);
     ops->service.connections =
         ops->params.front ? http_front_connections(ops->params.front) : 0;
-    metrics_render(&state, &store, &ops->service, &text);
+    metrics_render(ops->params.engine, &store, &ops->service, &text);
     OWNED(blob) body = buf_rc(&text) == OK ? blob_take(&text) : NULL;
     const struct reply reply = {
         .answer = {.status = body ? 200 : 503,

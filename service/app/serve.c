@@ -247,18 +247,43 @@ static enum rc open_store(struct service *service)
     return rc == OK ? OK : refuse(service, rc, "store_refused", buf_span(&problem));
 }
 
-/* Opens what the configuration lists, or takes the `sockets` (NULL: none) that are behind it. */
-static enum rc open_front(struct service *service, struct span_list listen, const int *sockets,
-                          struct http_handler handler, struct http_front **ret)
+/* Opens what the configuration lists, or takes the sockets that are behind it. */
+static enum rc open_front(struct service *service, const struct http_front_params *params,
+                          struct http_front **ret)
 {
     BUF(problem, PROBLEM_BYTES_MAX);
+    enum rc rc = http_front_new(params, &problem, ret);
+    if (rc != OK)
+        return refuse(service, rc, "listener_refused", buf_span(&problem));
+    struct span left_out = buf_span(&problem);
+    while (left_out.n)
+        log_message(service->log, LOG_LEVEL_WARNING, "listener_left_out",
+                    span_cut(&left_out, '\n'));
+    return OK;
+}
+
+static enum rc open_client_front(struct service *service)
+{
+    const struct config *config = service->config;
+    const struct http_inherited *inherited = service->params->inherited;
     struct http_front_params params = front_params(service);
-    params.listen = listen.items;
-    params.listen_count = listen.count;
-    params.sockets = sockets;
-    params.handler = handler;
-    enum rc rc = http_front_new(&params, &problem, ret);
-    return rc == OK ? OK : refuse(service, rc, "listener_refused", buf_span(&problem));
+    params.listen = config->listen.items;
+    params.listen_count = config->listen.count;
+    params.may_leave_out = config->listen_standard;
+    params.sockets = inherited->count ? inherited->sockets : NULL;
+    params.handler = engine_handler(service->engine);
+    return open_front(service, &params, &service->front);
+}
+
+static enum rc open_ops_front(struct service *service)
+{
+    const struct http_inherited *inherited = service->params->inherited;
+    struct http_front_params params = front_params(service);
+    params.listen = &service->config->ops_listen;
+    params.listen_count = 1;
+    params.sockets = inherited->ops_socket >= 0 ? &inherited->ops_socket : NULL;
+    params.handler = ops_handler(service->ops);
+    return open_front(service, &params, &service->ops_front);
 }
 
 static enum rc open_engine(struct service *service)
@@ -293,12 +318,7 @@ static enum rc recover(struct service *service)
 
 static enum rc open_fronts(struct service *service)
 {
-    const struct config *config = service->config;
-    const struct http_inherited *inherited = service->params->inherited;
-    const struct span_list ops_listen = {&config->ops_listen, 1};
-    enum rc rc =
-        open_front(service, config->listen, inherited->count ? inherited->sockets : NULL,
-                   engine_handler(service->engine), &service->front);
+    enum rc rc = open_client_front(service);
     const struct ops_params ops = {
         .config = service->config,
         .engine = service->engine,
@@ -307,10 +327,8 @@ static enum rc open_fronts(struct service *service)
     };
     if (rc == OK)
         rc = ops_new(&ops, &service->ops);
-    if (rc == OK && config->ops_listen.p)
-        rc = open_front(service, ops_listen,
-                        inherited->ops_socket >= 0 ? &inherited->ops_socket : NULL,
-                        ops_handler(service->ops), &service->ops_front);
+    if (rc == OK && service->config->ops_listen.p)
+        rc = open_ops_front(service);
     if (rc == OK && service->draining) /* a signal came during the recovery */
         http_front_close_after_reply(service->front);
     return rc;

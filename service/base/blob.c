@@ -6,6 +6,7 @@
 struct blob {
     atomic_uint references;
     struct buf bytes;
+    unsigned holders; /* of the references, those that are counted */
 };
 
 struct blob *blob_take(struct buf *buf)
@@ -14,6 +15,7 @@ struct blob *blob_take(struct buf *buf)
     if (!blob)
         return NULL;
     atomic_init(&blob->references, 1);
+    blob->holders = 0;
     blob->bytes = *buf;
     buf_init(buf, buf->bytes_max);
     return blob;
@@ -39,6 +41,21 @@ void blob_free(struct blob *blob)
         return;
     buf_done(&blob->bytes);
     free(blob);
+}
+
+struct blob *blob_hold(struct blob *blob, size_t *bytes)
+{
+    if (blob && blob->holders++ == 0)
+        *bytes += blob->bytes.n;
+    return blob_ref(blob);
+}
+
+void blob_let_go(struct blob *blob, size_t *bytes)
+{
+    ASSERT(!blob || blob->holders > 0);
+    if (blob && --blob->holders == 0)
+        *bytes -= blob->bytes.n;
+    blob_free(blob);
 }
 
 struct span blob_span(const struct blob *blob)

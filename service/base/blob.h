@@ -1,5 +1,6 @@
 /* Immutable bytes with a reference count: a request body or an answer that several owners
- * (waiters, the store, an upstream thread) read at the same time.  Thread: any. */
+ * (waiters, the store, an upstream thread) read at the same time.  Thread: any, but for what is
+ * held. */
 #ifndef BASE_BLOB_H
 #define BASE_BLOB_H
 
@@ -21,5 +22,12 @@ void blob_free(struct blob *blob);
 /* Valid as long as a reference is held; absent for NULL. */
 struct span blob_span(const struct blob *blob);
 OWNED_DEFINE(blob)
+
+/* One more reference, which is counted: *bytes is what all held blobs have together, each of them
+ * once, however many hold it.  A blob is held in one such count at a time.  Returns its argument,
+ * which may be NULL.  Thread: the count's owner. */
+struct blob *blob_hold(struct blob *blob, size_t *bytes);
+/* The end of a blob_hold, and of its reference; NULL is fine. */
+void blob_let_go(struct blob *blob, size_t *bytes);
 
 #endif

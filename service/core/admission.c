@@ -330,6 +330,21 @@ bool admission_is_paused(const struct admission *admission, const struct digest 
     return now_ms < admission_paused_until_ms(admission, scope, upstream);
 }
 
+unsigned admission_pauses(const struct admission *admission, size_t upstream, int64_t now_ms)
+{
+    const struct admission_upstream *at = admission->upstreams[upstream];
+    const struct admission_party *party;
+    size_t position = 0;
+    unsigned pauses = 0;
+    if (at->shares_gate)
+        return brake_is_paused(&at->gate.brake, now_ms);
+    while ((party = map_next(&admission->parties, &position)) != NULL) {
+        const struct admission_lane *lane = admission_find_lane(party, at);
+        pauses += lane && brake_is_paused(&lane->own.brake, now_ms);
+    }
+    return pauses;
+}
+
 bool admission_has_room(const struct admission *admission, const struct digest *scope,
                         size_t upstream, int64_t now_ms)
 {
@@ -381,7 +396,7 @@ static enum rc find_index(struct admission *admission, size_t *ret)
         index++;
     if (index == admission->upstream_count) {
         struct admission_upstream **longer =
-            reallocarray(admission->upstreams, index + 1, sizeof *longer);
+            reallocarray(admission->upstreams, index + 1, sizeof(void *));
         if (!longer)
             return E_NOMEM;
         longer[index] = NULL;

@@ -184,6 +184,8 @@ bool admission_is_paused(const struct admission *admission, const struct digest 
                          size_t upstream, int64_t now_ms);
 int64_t admission_paused_until_ms(const struct admission *admission, const struct digest *scope,
                                   size_t upstream);
+/* How many brakes of this upstream are paused.  Looks at all clients, for metrics. */
+unsigned admission_pauses(const struct admission *admission, size_t upstream, int64_t now_ms);
 /* Whether a flight of this scope could be admitted and call at this upstream now, if its client
  * has a slot. */
 bool admission_has_room(const struct admission *admission, const struct digest *scope,

@@ -43,6 +43,17 @@ bool api_from_route(struct span path, enum api *ret)
     return false;
 }
 
+bool api_from_path(struct span path, enum api *ret)
+{
+    static const enum api without_v1[] = {API_CHAT, API_RESPONSES};
+    for (size_t i = 0; i < COUNT_OF(without_v1); i++)
+        if (span_is(path, api_path(without_v1[i]))) {
+            *ret = without_v1[i];
+            return true;
+        }
+    return api_from_route(path, ret);
+}
+
 enum error_shape api_error_shape(enum api api)
 {
     switch (api) {

@@ -33,6 +33,9 @@ const char *api_name(enum api api);
 bool api_from_name(struct span name, enum api *ret);
 /* False: not the path of a generation route. */
 bool api_from_route(struct span path, enum api *ret);
+/* What a client may ask for: a route, or one of OpenAI's without /v1, for clients whose base URL
+ * lacks it.  False: neither. */
+bool api_from_path(struct span path, enum api *ret);
 enum error_shape api_error_shape(enum api api);
 /* The provider whose upstreams can answer this api.  Not for API_SIMPLE, whose route says it.
  */

@@ -1,4 +1,5 @@
 #include "core/assemble_api.h"
+#include "core/usage.h"
 #include "core/utf8.h"
 
 #include <stdlib.h>
@@ -121,15 +122,12 @@ void assemble_complete(struct assemble *a)
     a->state = ASSEMBLE_COMPLETE;
 }
 
-void assemble_note_usage(struct assemble *a, struct span usage)
+void assemble_note_usage(struct assemble *a, struct span object)
 {
-    uint64_t tokens;
-    if (json_to_u64(json_get(usage, "prompt_tokens"), &tokens) ||
-        json_to_u64(json_get(usage, "input_tokens"), &tokens))
-        a->progress.input_tokens = tokens;
-    if (json_to_u64(json_get(usage, "completion_tokens"), &tokens) ||
-        json_to_u64(json_get(usage, "output_tokens"), &tokens))
-        a->progress.output_tokens = tokens;
+    struct usage usage = {a->progress.input_tokens, a->progress.output_tokens};
+    usage_note(&usage, object);
+    a->progress.input_tokens = usage.input_tokens;
+    a->progress.output_tokens = usage.output_tokens;
 }
 
 void assemble_note_output(struct assemble *a, size_t bytes)

@@ -58,6 +58,7 @@ struct attempt_outcome {
     char *header_bytes;
     struct assemble_progress progress;
     int64_t first_event_ms, total_ms; /* since the transfer's start; -1: no event came */
+    int64_t last_byte_us; /* monotonic: when the provider's last bytes came; 0: none did */
 };
 
 enum { ATTEMPT_ERROR_BYTES_MAX = 1 << 20 };

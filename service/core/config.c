@@ -105,6 +105,8 @@ static void choose_listen(struct loader *l, bool in_file)
         copy_listen(l, said->items, said->count, WHERE(&l->command_line, SPAN("--listen")));
     else if (!in_file && list.p)
         listen_from_environment(l, list);
+    else
+        l->config->listen_standard = !in_file;
 }
 
 static void choose_ops_listen(struct loader *l)

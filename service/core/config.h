@@ -101,6 +101,7 @@ struct config_limits {
 
 struct config {
     struct span_list listen; /* "host:port", "[v6]:port", "unix:/path" */
+    bool listen_standard;    /* nobody said it: the machine need not have all of them */
     struct span ops_listen;  /* absent: none */
     bool ops_token_set;
     struct digest ops_token_sha256;

@@ -27,7 +27,8 @@
 static const struct config_key keys[] = {
     ROOT_KEY(listen, "listen", LIST, "[\"127.0.0.1:8080\", \"[::1]:8080\"]", 1,
              CONFIG_LISTEN_MAX, .restart = true,
-             .help = "Addresses for clients: host:port, [v6]:port or unix:/path."),
+             .help = "Addresses for clients: host:port, [v6]:port or unix:/path. Of the "
+                     "default, what this machine has."),
     ROOT_KEY(ops_listen, "ops_listen", TEXT, "null", 1, 255, .restart = true,
              .help = "Address for operators (/metrics, /ops, probes). null: none."),
     ROOT_KEY(ops_token_sha256, "ops_token_sha256", DIGEST, "null",

@@ -133,6 +133,8 @@ static enum flight_order refuse_key(struct flight *flight, enum flight_key key)
         return refuse(flight, verdict_error(HTTP_ERROR_STORE_CORRUPT, NULL));
     case FLIGHT_KEY_UNKNOWN:
         return refuse(flight, verdict_error(HTTP_ERROR_OUTCOME_UNKNOWN, NULL));
+    case FLIGHT_KEY_NO_ROOM:
+        return refuse(flight, verdict_error(HTTP_ERROR_OVERLOADED, "its memory is full"));
     case FLIGHT_KEY_USED_UP:
         return refuse(flight, verdict_error(HTTP_ERROR_PAID_CALLS_EXHAUSTED, NULL));
     case FLIGHT_KEY_FREE:

@@ -93,6 +93,7 @@ enum flight_key {
     FLIGHT_KEY_OTHER,    /* another fingerprint */
     FLIGHT_KEY_CORRUPT,  /* answered, but the body does not match its checksum */
     FLIGHT_KEY_UNKNOWN,  /* a crash cut its flight off, and it must not be run again */
+    FLIGHT_KEY_NO_ROOM,  /* answered, but memory has no room to tell it now */
     FLIGHT_KEY_USED_UP,  /* released, and no paid calls are left */
     FLIGHT_KEY_TROUBLE,  /* the store failed */
 };

@@ -169,6 +169,24 @@ static struct http_front *allocate(const struct http_front_params *params)
     return front;
 }
 
+static enum rc add_listener(struct http_front *front, const struct http_front_params *params,
+                            size_t i, struct buf *problem)
+{
+    struct http_listener *listener = &front->listeners[front->listener_count];
+    *listener = (struct http_listener){
+        .front = front, .fd = -1, .is_inherited = params->sockets != NULL};
+    if (params->sockets)
+        listener->fd = params->sockets[i];
+    else {
+        enum rc rc = http_listen_open(params->listen[i], problem, &listener->fd);
+        if (rc != OK)
+            return rc;
+    }
+    listener->is_unix = http_listen_is_unix(listener->fd);
+    front->listener_count++;
+    return start(listener, problem);
+}
+
 enum rc http_front_new(const struct http_front_params *params, struct buf *problem,
                        struct http_front **ret)
 {
@@ -178,22 +196,12 @@ enum rc http_front_new(const struct http_front_params *params, struct buf *probl
         return E_NOMEM;
     event_loop_hook(front->loop, &front->hook);
     for (size_t i = 0; i < params->listen_count; i++) {
-        struct http_listener *listener = &front->listeners[i];
-        enum rc rc = OK;
-        *listener = (struct http_listener){
-            .front = front, .fd = -1, .is_inherited = params->sockets != NULL};
-        if (params->sockets)
-            listener->fd = params->sockets[i];
-        else
-            rc = http_listen_open(params->listen[i], problem, &listener->fd);
-        listener->is_unix = rc == OK && http_listen_is_unix(listener->fd);
-        if (rc != OK)
-            return rc;
-        front->listener_count++;
-        rc = start(listener, problem);
-        if (rc != OK)
+        enum rc rc = add_listener(front, params, i, problem);
+        if (rc != OK && !(rc == E_NOT_FOUND && params->may_leave_out))
             return rc;
     }
+    if (front->listener_count == 0)
+        return E_NOT_FOUND;
     *ret = take(front);
     return OK;
 }

@@ -91,6 +91,9 @@ struct http_front_params {
     struct event_loop *loop;
     const struct span *listen; /* "127.0.0.1:8080", "[::1]:8080", "unix:/path" */
     size_t listen_count;
+    /* Addresses that this machine has not (::1 where IPv6 is off) are left out, if there are
+     * others. */
+    bool may_leave_out;
     /* NULL, or listen_count sockets that listen already, in place of `listen`: non-blocking,
      * still the caller's, who closes them after the front; a file of theirs stays. */
     const int *sockets;
@@ -107,8 +110,9 @@ struct http_front_params {
     /* A connection's idle keep-alive is never cut by request_timeout_ms. */
 };
 
-/* Bind and listen on all addresses, or on none: E_IO (the reason, with the address and the
- * remedy, is appended to `problem`), E_INVALID (an address that cannot be read), E_NOMEM. */
+/* Bind and listen on all addresses, or on none: E_NOT_FOUND (one that this machine has not), E_IO
+ * (another reason), E_INVALID (an address that cannot be read), E_NOMEM.  The reason, with the
+ * address and the remedy, is appended to `problem`; with OK, a line for each that was left out. */
 MUST_CHECK enum rc http_front_new(const struct http_front_params *params, struct buf *problem,
                                   struct http_front **ret);
 /* Every pending request should have been replied to (else: an empty 503, or the cut of a reply

@@ -24,6 +24,7 @@ static const char *remedy_for(int error)
     case EADDRINUSE:
         return "another process has it: stop that one or listen elsewhere";
     case EADDRNOTAVAIL:
+    case EAFNOSUPPORT:
         return "this machine has no such address: listen on one it has";
     case EACCES:
         return "no permission: take a port above 1023, or a directory this user may write to";
@@ -41,7 +42,7 @@ static enum rc fail(struct buf *problem, struct span address, int fd)
         (void)close(fd);
     char text[128];
     (void)refuse(problem, address, strerror_r(error, text, sizeof text), remedy_for(error));
-    return E_IO;
+    return error == EADDRNOTAVAIL || error == EAFNOSUPPORT ? E_NOT_FOUND : E_IO;
 }
 
 static bool text_of(struct span part, char *text, size_t room)

@@ -2,6 +2,8 @@
 
 #include "core/json.h"
 
+#include <ctype.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,12 +36,22 @@ static void add_time(struct buf *text)
 /* Quoted as a JSON string, which in the text format is unambiguous too. */
 static void add_quoted(struct buf *text, struct span value)
 {
-    BUF(clean, LOG_LINE_BYTES_MAX);
-    for (size_t i = 0; i < value.n && i < LOG_LINE_BYTES_MAX / 2; i++) {
+    BUF(clean, LOG_VALUE_BYTES_MAX);
+    for (size_t i = 0; i < value.n && i < LOG_VALUE_BYTES_MAX; i++) {
         unsigned char c = (unsigned char)value.p[i];
         buf_add_byte(&clean, c < 0x80 && c != 0x7F ? (char)c : '?');
     }
     json_quote(buf_span(&clean), text);
+}
+
+/* What the text format shows without quotes, to be read and searched for as it is. */
+static bool is_plain(struct span value)
+{
+    static const char marks[] = {'-', '_', '.', ':', '/', '+', '@'};
+    for (size_t i = 0; i < value.n; i++)
+        if (!isalnum((unsigned char)value.p[i]) && !memchr(marks, value.p[i], sizeof marks))
+            return false;
+    return value.n > 0 && value.n <= LOG_VALUE_BYTES_MAX;
 }
 
 static void add_name(struct log_line *line, const char *name)
@@ -70,11 +82,17 @@ void log_begin(struct log_line *line, const struct log *log, enum log_level leve
 
 void log_span(struct log_line *line, const char *name, struct span value)
 {
-    if (!line->log || !value.p)
-        return;
+    const size_t room = LOG_LINE_BYTES_MAX - LOG_RESERVE_BYTES;
     size_t before = line->text.n;
+    if (!line->log || !value.p || before > room)
+        return;
+    line->text.bytes_max = room;
     add_name(line, name);
-    add_quoted(&line->text, value);
+    if (line->log->format == LOG_FORMAT_TEXT && is_plain(value))
+        buf_add(&line->text, value);
+    else
+        add_quoted(&line->text, value);
+    line->text.bytes_max = LOG_LINE_BYTES_MAX;
     if (buf_rc(&line->text) == E_LIMIT) { /* leave this value out, keep the line whole */
         line->text.rc = OK;
         line->text.n = before;

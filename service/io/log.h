@@ -6,17 +6,22 @@
  *     log_int(&line, "status", 200);
  *     log_end(&line);
  *
- * Everything is escaped, so that no value can forge a line; bytes that are not UTF-8 become
- * '?'. Never log bodies, credentials, keys or result tokens.  A line is cut at
- * LOG_LINE_BYTES_MAX and written by one write(2); what cannot be written is lost, as there is
- * nowhere to say so. Thread: the loop. */
+ * In text, simple values stand without quotes.  Everything else is escaped, so that no value can
+ * forge a line or speak to a terminal: a line is
+ * printable ASCII, and of a value bytes beyond it become '?'.  Never log bodies, credentials,
+ * keys or result tokens.
+ *
+ * A line has at most LOG_LINE_BYTES_MAX bytes.  A value is cut at LOG_VALUE_BYTES_MAX, and left
+ * out where the line has no room for it; LOG_RESERVE_BYTES are kept for numbers, so that no
+ * caller can make its line too long to be written.  A line is written by one write(2); what
+ * cannot be written is lost, as there is nowhere to say so. Thread: the loop. */
 #ifndef IO_LOG_H
 #define IO_LOG_H
 
 #include "base/buf.h"
 #include "core/config.h"
 
-enum { LOG_LINE_BYTES_MAX = 8192 };
+enum { LOG_LINE_BYTES_MAX = 8192, LOG_VALUE_BYTES_MAX = 4096, LOG_RESERVE_BYTES = 1024 };
 
 struct log {
     int fd;

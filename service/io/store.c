@@ -1,5 +1,8 @@
 #include "io/store.h"
 
+const unsigned store_commit_bounds_us[STORE_COMMIT_BOUNDS] = {
+    250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000};
+
 enum rc store_lookup(struct store *store, const struct digest *key, int64_t now_ms,
                      store_lookup_cb *callback, void *context)
 {

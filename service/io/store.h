@@ -216,6 +216,10 @@ struct store_task_result {
 /* The result is valid during the callback only. */
 typedef void store_task_cb(void *context, enum rc rc, const struct store_task_result *result);
 
+/* Commit times are told in buckets up to these bounds, and one more for longer ones. */
+enum { STORE_COMMIT_BOUNDS = 13 };
+extern const unsigned store_commit_bounds_us[STORE_COMMIT_BOUNDS];
+
 /* Numbers for metrics and health, as of a moment ago.  A commit is a transaction of queued
  * operations, timed from its begin until it is durable; bytes are the store's on disk,
  * free_bytes what its disk has left.  writable becomes false for good when writes can no longer
@@ -225,6 +229,7 @@ typedef void store_task_cb(void *context, enum rc rc, const struct store_task_re
 struct store_stats {
     uint64_t commits, operations, failures, queue_length, bytes, free_bytes;
     uint64_t commit_us_sum, commit_us_max;
+    uint64_t commit_buckets[STORE_COMMIT_BOUNDS + 1];
     bool readable, writable, lost;
 };
 

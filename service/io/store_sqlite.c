@@ -90,7 +90,7 @@ static enum rc task(struct store *store, const struct store_task *params,
 static struct store_stats stats(struct store *store)
 {
     struct store_sqlite_counters *counters = &sqlite_of(store)->counters;
-    return (struct store_stats){
+    struct store_stats told = {
         .commits = atomic_load(&counters->commits),
         .operations = atomic_load(&counters->operations),
         .failures = atomic_load(&counters->failures),
@@ -103,6 +103,9 @@ static struct store_stats stats(struct store *store)
         .writable = atomic_load(&counters->writable),
         .lost = atomic_load(&counters->lost),
     };
+    for (size_t i = 0; i < COUNT_OF(told.commit_buckets); i++)
+        told.commit_buckets[i] = atomic_load(&counters->commit_buckets[i]);
+    return told;
 }
 
 void store_sqlite_send_back(struct store_sqlite *sqlite, struct store_job *job)

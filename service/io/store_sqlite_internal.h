@@ -12,6 +12,7 @@
 struct store_sqlite_counters {
     _Atomic uint64_t commits, operations, failures, queue_length, bytes, free_bytes;
     _Atomic uint64_t commit_us_sum, commit_us_max;
+    _Atomic uint64_t commit_buckets[STORE_COMMIT_BOUNDS + 1];
     atomic_bool readable, writable, lost;
 };
 

@@ -84,6 +84,10 @@ static void note_commit(struct store_sqlite *sqlite, int64_t us)
     atomic_fetch_add(&counters->commit_us_sum, (uint64_t)us);
     if ((uint64_t)us > atomic_load(&counters->commit_us_max))
         atomic_store(&counters->commit_us_max, (uint64_t)us);
+    size_t bucket = 0;
+    while (bucket < STORE_COMMIT_BOUNDS && us > store_commit_bounds_us[bucket])
+        bucket++;
+    atomic_fetch_add(&counters->commit_buckets[bucket], 1);
 }
 
 /* New work needs room for its answer; what ends a flight may use the last bytes. */

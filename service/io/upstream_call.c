@@ -100,6 +100,7 @@ void upstream_call_end(struct call *call, enum attempt_end end)
     outcome->first_event_ms =
         response->first_event_ms < 0 ? -1 : since_start(transfer, response->first_event_ms);
     outcome->total_ms = since_start(transfer, upstream_clock_ms());
+    outcome->last_byte_us = response->last_byte_us;
     upstream_response_take_headers(response, outcome);
     transfer->call = NULL;
     upstream_call_set_phase(call, CALL_ENDED);

@@ -30,11 +30,16 @@
 #include <stdatomic.h>
 #include <time.h>
 
-static inline int64_t upstream_clock_ms(void)
+static inline int64_t upstream_clock_us(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+static inline int64_t upstream_clock_ms(void)
+{
+    return upstream_clock_us() / 1000;
 }
 
 /* start + ms, without running over. */
@@ -145,8 +150,8 @@ struct response {
     bool encoded; /* with a Content-Encoding, which nobody asked for */
     long status;  /* of the final head, 0 before */
     size_t head_bytes;
-    int64_t last_byte_ms;
-    int64_t first_event_ms; /* -1: none yet */
+    int64_t last_byte_ms, last_byte_us; /* us: 0, none came */
+    int64_t first_event_ms;             /* -1: none yet */
     struct assemble *assembler;
     struct assemble_progress progress;
     bool could_end, output_told;

@@ -223,6 +223,7 @@ size_t upstream_response_body(char *text, size_t size, size_t count, void *user)
     struct call *call = user;
     struct span bytes = {text, size * count};
     call->response.last_byte_ms = call->thread->now_ms;
+    call->response.last_byte_us = upstream_clock_us();
     switch (call->phase) {
     case CALL_ASSEMBLING:
         return assemble(call, bytes);

@@ -261,6 +261,7 @@ struct http_request {
     uint64_t changes_at_start; /* of its key's row */
     bool replied, left, broken;
     int status;
+    struct blob *body; /* of the reply; NULL: none */
 };
 
 /* It is open, and knows its host; then it is sent. */

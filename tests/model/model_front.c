@@ -47,6 +47,11 @@ int64_t clock_unix_ms(void)
     return world_unix_ms(clock_world);
 }
 
+int64_t clock_monotonic_us(void)
+{
+    return clock_world->now_ms * 1000;
+}
+
 uint64_t clock_dice(void)
 {
     return dice_next(&clock_world->dice);
@@ -113,6 +118,7 @@ void http_request_reply(struct http_request *request, const struct http_reply *r
     CHECK(world, !request->replied && !request->began);
     request->replied = true;
     request->status = reply->status;
+    request->body = blob_ref(reply->body);
     if (world->dead)
         return;
     bool engine_ran = world_set_engine(world, false);
@@ -146,6 +152,7 @@ enum rc http_request_finish_reply(struct http_request *request, struct blob *bod
     struct world *world = request->world;
     CHECK(world, request->began && !request->replied);
     request->replied = true;
+    request->body = blob_ref(body);
     if (world->dead)
         return OK;
     bool engine_ran = world_set_engine(world, false);
@@ -170,6 +177,7 @@ static void end(struct http_request *request, bool delivered)
     bool engine_ran = world_set_engine(world, true);
     world->handler.on_end(world->handler.context, request, delivered);
     (void)world_set_engine(world, engine_ran);
+    blob_free(request->body);
     arena_done(&request->arena);
     free(request);
 }

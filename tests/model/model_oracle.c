@@ -418,6 +418,43 @@ static void check_key(struct world *world, const struct model_key *key)
     CHECK(world, key->running_calls == 0 || key->row.state == KEY_RUNNING);
 }
 
+/* Whether another request before this one is told the same bytes, which then are in memory once:
+ * each generation is another. */
+static bool is_told_again(const struct http_request *request)
+{
+    struct world *world = request->world;
+    for (struct list *link = world->requests.next; link != &request->link; link = link->next) {
+        const struct http_request *other = CONTAINER_OF(link, struct http_request, link);
+        if (other->status != 200 || !same_body(other->body, request->body))
+            continue;
+        CHECK(world, other->body == request->body || world->starved);
+        return true;
+    }
+    return false;
+}
+
+/* Answers count until they are delivered, and when nothing is left nothing counts. */
+static void check_memory(struct world *world)
+{
+    struct engine_state state = engine_state(world->engine);
+    size_t answers = 0, replies = 0;
+    bool is_cut = false; /* a reply: its flight keeps the answer until the request is over */
+    for (struct list *link = world->requests.next; link != &world->requests;
+         link = link->next) {
+        const struct http_request *request = CONTAINER_OF(link, struct http_request, link);
+        size_t bytes = blob_span(request->body).n;
+        replies += bytes;
+        is_cut |= request->cut;
+        if (request->status == 200 && bytes > 0 && !is_told_again(request))
+            answers += bytes;
+    }
+    CHECK(world, state.memory_bytes >= answers);
+    bool is_idle = state.flights_running == 0 && state.answers_in_memory == 0 &&
+                   state.orphans == 0 && !is_cut;
+    if (is_idle)
+        CHECK(world, state.memory_bytes <= replies);
+}
+
 void oracle_check(struct world *world)
 {
     const struct config *config = world->config;
@@ -435,6 +472,8 @@ void oracle_check(struct world *world)
     }
     edges_check(world);
     keyless_check(world);
+    if (!world->dead)
+        check_memory(world);
     CHECK(world, calls <= config->limits.flights_max + world->taken_up);
     CHECK(world, calls <= config->upstreams[0].flights_max + world->taken_up);
 }

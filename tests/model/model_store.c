@@ -69,10 +69,16 @@ static bool only_reads(enum kind kind)
     return kind == LOOKUP || kind == RESULT || kind == ACCEPTED;
 }
 
+/* What is read is another copy each time. */
+static struct blob *read_body(const struct blob *stored)
+{
+    return stored ? blob_new(blob_span(stored)) : NULL;
+}
+
 static void tell_row(struct operation *operation)
 {
     operation->told = operation->key->row;
-    operation->told.body = blob_ref(operation->key->row.body);
+    operation->told.body = read_body(operation->key->row.body);
 }
 
 static void perform(struct world *world, struct operation *operation)
@@ -101,7 +107,7 @@ static void perform(struct world *world, struct operation *operation)
         break;
     case RESULT:
         model_flight_get(world, &operation->query, &operation->result_told);
-        (void)blob_ref(operation->result_told.answer.body);
+        operation->result_told.answer.body = read_body(operation->result_told.answer.body);
         break;
     case ACCEPTED: /* when it is told, as requests go with their flights */
         break;

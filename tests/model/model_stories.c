@@ -161,6 +161,24 @@ void story_of_a_restart(struct world *world)
     collect(world);
 }
 
+/* What runs takes all there is; what is being told already can be told once more. */
+void story_of_replays_without_room(struct world *world)
+{
+    size_t *bytes_max = &world->config->limits.memory_bytes_max, before = *bytes_max;
+    model_post(world, 0, 0);
+    world_pass(world, STORY_ENDED_MS);
+    model_post(world, 1, 0);
+    world_pass(world, STORY_CALLED_MS);
+    *bytes_max = 1;
+    model_post(world, 0, 0);
+    ask(world, MODEL_GET, false, 0);
+    world_pass(world, STORY_CALLED_MS);
+    *bytes_max = before;
+    world_pass(world, STORY_ENDED_MS);
+    model_post(world, 0, 0);
+    world_pass(world, STORY_ENDED_MS);
+}
+
 void story_of_a_cancel(struct world *world)
 {
     post_async(world, 0);

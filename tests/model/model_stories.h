@@ -23,6 +23,7 @@ void story_of_an_accepted_join(struct world *world);
 void story_of_an_accepted_request_without_a_key(struct world *world);
 void story_of_a_crash(struct world *world);
 void story_of_a_restart(struct world *world);
+void story_of_replays_without_room(struct world *world);
 void story_of_a_cancel(struct world *world);
 void story_of_an_orphan_that_was_redirected(struct world *world);
 

@@ -291,6 +291,7 @@ static const struct story {
     {"one without a key", story_of_an_accepted_request_without_a_key, ": 202 "},
     {"a crash", story_of_a_crash, "accepted of a flight: fine"},
     {"a restart", story_of_a_restart, "accepted of a flight: fine"},
+    {"replays without room", story_of_replays_without_room, "its memory is full"},
     {"a cancel", story_of_a_cancel, ": 204 "},
     {"an orphan's URL", story_of_an_orphan_that_was_redirected, ": 303 "},
 };

@@ -79,6 +79,13 @@ TEST(flight, a_generation_that_a_crash_cut_off_is_not_repeated_where_that_is_ask
     play(&world, "0 look up\n0 answer 502 outcome_unknown, do not retry");
 }
 
+TEST(flight, a_stored_answer_without_room_is_asked_for_again)
+{
+    struct world world = keyed_world();
+    world.lookup = FLIGHT_KEY_NO_ROOM;
+    play(&world, "0 look up\n0 answer 503 overloaded, retry, after 2 s");
+}
+
 TEST(flight, a_free_refusal_is_retried_with_the_call_that_was_counted)
 {
     struct world world = keyed_world();

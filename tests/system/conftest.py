@@ -1,5 +1,6 @@
 """Fixtures: one provider for all tests, a service per file, and more of them on demand."""
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from support import BINARY, SDK_OF, Provider, Service, clean_environment  # noqa: E402
+import leaks  # noqa: E402
+from support import BINARY, SANITIZER, SDK_OF, Provider, Service, alone, clean_environment  # noqa: E402
 
 SDK = Path(__file__).parent / "sdk"
 NODE = SDK / "node_modules/.bin/node"
@@ -17,6 +19,23 @@ LOCK, INSTALLED = SDK / "package-lock.json", SDK / "node_modules/.package-lock.j
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes a minute of its own (leave out with -m 'not long')")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_stands_anywhere():
+    """After everything has ended: what all the tests together left behind."""
+    yield
+    found = list(leaks.findings())
+    assert not found, "\n".join(found[:50])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_sanitizer_complains():
+    """Of a service whose end its test did not look at, too."""
+    yield
+    logs = {log for directory, _ in leaks.services for log in directory.glob("log-*")}
+    bad = [log for log in sorted(logs) if SANITIZER.search(log.read_text(errors="replace"))]
+    assert not bad, f"{bad}\n{bad[0].read_text(errors='replace')}"
 
 
 @pytest.fixture(scope="session")
@@ -61,10 +80,11 @@ def launch(provider, binary, tmp_path):
 @pytest.fixture(scope="session")
 def sdk():
     """Runs jobs with the official SDK of a route: sdk(service, route, jobs) -> results."""
-    if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:  # npm's last write
-        if not shutil.which("npm"):
-            pytest.skip("npm is needed for the official SDKs")
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=SDK, check=True, timeout=300)
+    with alone("sdk"):
+        if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:  # npm's last write
+            if not shutil.which("npm"):
+                pytest.skip("npm is needed for the official SDKs")
+            subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=SDK, check=True, timeout=300)
 
     def run(service, route, jobs, parallel=4):
         name, method, path = SDK_OF[route]
@@ -76,3 +96,17 @@ def sdk():
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def promtool(tmp_path_factory):
+    """The tool; with UNSTREAM_ALL from Debian's package, without installing its daemon."""
+    if path := shutil.which("promtool"):
+        return path
+    if "UNSTREAM_ALL" not in os.environ:
+        pytest.skip("promtool is missing: it is fetched with UNSTREAM_ALL (tests/run --all)")
+    directory = tmp_path_factory.mktemp("prometheus")
+    subprocess.run(["apt-get", "-q", "download", "prometheus"], cwd=directory, check=True, timeout=300)
+    [package] = directory.glob("prometheus_*.deb")
+    subprocess.run(["dpkg-deb", "-x", package, directory], check=True, timeout=60)
+    return directory / "usr/bin/promtool"

@@ -8,11 +8,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "provider"))
 from hostile import right_answer  # noqa: E402
-from support import CHAT, MESSAGES, Service, question, unique  # noqa: E402
+from support import BINARY, CHAT, MESSAGES, Service, question, unique  # noqa: E402
 
 LISTENING = "0A"
 KIB, MIB = 1 << 10, 1 << 20
-GROWTH_MAX = 48 * MIB  # of the whole process in one test, sanitizers and all
+SHADOW = 8 if b"__tsan_init" in BINARY.read_bytes() else 1  # ThreadSanitizer's view of each byte
+GROWTH_MAX = 48 * MIB * SHADOW  # of the whole process in one test, sanitizers and all
 
 
 class Besieged(Service):
@@ -41,8 +42,11 @@ class Besieged(Service):
     @contextlib.contextmanager
     def bounded(self, growth_max=GROWTH_MAX):
         """What happens inside takes no more memory than that at any time."""
-        (self.proc / "clear_refs").write_text("5")  # VmHWM begins anew
         before = self.memory()
+        try:
+            (self.proc / "clear_refs").write_text("5")  # VmHWM begins anew
+        except PermissionError:  # only root looks into the service: less is seen
+            before = self.memory("VmHWM")
         yield
         assert self.memory("VmHWM") - before <= growth_max
 

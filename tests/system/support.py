@@ -4,9 +4,11 @@ import concurrent.futures
 import contextlib
 import copy
 import decimal
+import fcntl
 import http.client
 import json
 import os
+import pwd
 import re
 import signal
 import socket
@@ -15,6 +17,8 @@ import sys
 import time
 import uuid
 from pathlib import Path
+
+import leaks
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("UNSTREAM_BINARY", ROOT / "build/dev/unstream")).resolve()
@@ -42,6 +46,14 @@ def wait_until(condition, what, timeout_s=15):
             return value
         assert time.monotonic() < deadline, f"waited {timeout_s} s in vain: {what}"
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def alone(name):
+    """Tests run in several processes: only one of them is in here at a time."""
+    with (ROOT / "build" / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def free_port():
@@ -112,18 +124,25 @@ class Reply:
 
 def request(port, method, path, body=None, headers=None, timeout_s=60):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    leaks.note_headers(port, headers or {})
     with contextlib.closing(connection):
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
-        return Reply(answer.status, answer.getheaders(), answer.read(), path, answer.version)
+        reply = Reply(answer.status, answer.getheaders(), answer.read(), path, answer.version)
+    leaks.note_reply(port, path, reply)
+    return reply
 
 
 class RawConnection:
     """A connection on which a test says every byte itself."""
 
-    def __init__(self, port, timeout_s=20):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
-        self.buffer = b""
+    def __init__(self, port, timeout_s=20, receive_buffer_bytes=None):
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout_s)
+        if receive_buffer_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        self.socket.connect(("127.0.0.1", port))
+        self.port, self.buffer = port, b""
 
     def __enter__(self):
         return self
@@ -132,7 +151,9 @@ class RawConnection:
         self.socket.close()
 
     def send(self, data):
-        self.socket.sendall(data.encode() if isinstance(data, str) else data)
+        data = data.encode() if isinstance(data, str) else data
+        leaks.note_sent(self.port, data)
+        self.socket.sendall(data)
 
     def receive(self):
         """More bytes into the buffer; False at the end of the connection."""
@@ -162,11 +183,19 @@ class RawConnection:
         reply = Reply(int(status), headers, b"", version=int(version[-1]) + 10)
         if method != "HEAD" and reply.status >= 200 and reply["content-length"]:
             reply.body = self.take(int(reply["content-length"]))
+        leaks.note_reply(self.port, "", reply)
         return reply
 
     def at_end(self):
         """Waits for the other side to close; False when it sends something instead."""
         return not self.buffer and not self.receive()
+
+
+class Stalled(RawConnection):
+    """One whose kernel takes little of what it does not read."""
+
+    def __init__(self, port):
+        super().__init__(port, receive_buffer_bytes=4096)
 
 
 def raw_post(path, body, version="1.1", *lines):
@@ -282,9 +311,10 @@ def activation(sockets):
 class Service:
     """The real binary, started with a configuration of its own; variables are its environment's.
 
-    sockets: {name: socket that listens}, handed over as systemd does; port: where its clients get in."""
+    sockets: {name: socket that listens}, handed over as systemd does; port: where its clients get in;
+    user: whose process it is."""
 
-    def __init__(self, provider, directory, overrides=None, binary=BINARY, port=None, sockets=None, **variables):
+    def __init__(self, provider, directory, overrides=None, binary=BINARY, port=None, sockets=None, user=None, **variables):
         self.provider, self.directory = provider, Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
@@ -294,12 +324,14 @@ class Service:
         self.log = self.directory / f"log-{unique(self.port)}"
         path = self.directory / "config.json"
         path.write_text(json.dumps(self.config))
+        leaks.note_service(self.directory, self.config, variables)
+        as_user = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
         prefix, descriptors = activation(sockets) if sockets else ([], [])
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*prefix, binary, "--config", path], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=descriptors, cwd=self.directory,
-                env=clean_environment(HOME=str(self.directory), **variables))
+                env=clean_environment(HOME=str(self.directory), **variables), **as_user)
         wait_until(self.is_ready, "the service to become ready")
 
     def is_ready(self):

@@ -1,13 +1,14 @@
 """The command line, the configuration and what protects the operator's key."""
 import hashlib
 import json
+import os
 import re
 import subprocess
 
 import pytest
 
-from support import (CHAT, MESSAGES, ROUTES, UPSTREAMS, assert_answer, assert_error, base_config, free_port,
-                     merged, question, run_binary, sent_headers, unique, Service)
+from support import (CHAT, MESSAGES, ROUTES, UPSTREAMS, assert_answer, assert_error, base_config,
+                     clean_environment, free_port, merged, question, run_binary, sent_headers, unique, wait_until, Service)
 
 SECRET = "sk-operators-own-secret-0123456789"
 OPERATORS_KEY = {"upstreams": {name: {"api_key": SECRET} for name in UPSTREAMS}}
@@ -236,3 +237,40 @@ def test_a_second_process_on_the_same_store_is_refused(service, binary, tmp_path
     done = run_binary("--config", tmp_path / "c.json", directory=tmp_path)
     assert done.returncode == 78
     assert "unstream.db" in done.stderr
+
+
+# ---- addresses that nobody chose
+
+IN_A_NETWORK_OF_ITS_OWN = ("unshare", "--net", "sh", "-ec", """
+    ip link set lo up
+    echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
+    exec "$@" """, "sh")
+
+
+def test_without_ipv6_the_standard_addresses_are_127_0_0_1_alone(binary, tmp_path):
+    if os.geteuid() or subprocess.run([*IN_A_NETWORK_OF_ITS_OWN, "true"], capture_output=True).returncode:
+        pytest.skip("a network of its own without IPv6 needs root, unshare and ip")
+
+    def start(*arguments):
+        log = (tmp_path / "log").open("w")
+        return subprocess.Popen([*IN_A_NETWORK_OF_ITS_OWN, binary, *arguments], stderr=log,
+                                env=clean_environment(HOME=str(tmp_path)))
+
+    def events():
+        return [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+
+    started = start()
+    try:
+        wait_until(lambda: any(line["event"] == "ready" for line in events()) or started.poll() is not None, "the start")
+        listening = [line["address"] for line in events() if line["event"] == "listening"]
+        [warning] = [line for line in events() if line["level"] == "warning"]
+        asked = subprocess.run(["nsenter", "-t", str(started.pid), "-n", "curl", "-sf", "http://127.0.0.1:8080/readyz"])
+    finally:
+        started.terminate()
+    assert started.wait(20) == 0
+    assert listening == ["127.0.0.1:8080"] and asked.returncode == 0
+    assert warning["event"] == "listener_left_out" and "[::1]:8080" in warning["message"]
+
+    refused = start("--listen", "127.0.0.1:8080", "--listen", "[::1]:8080")  # who says it means it
+    assert refused.wait(20) == 78
+    assert [line["event"] for line in events()][-1] == "listener_refused"

@@ -210,6 +210,7 @@ def test_a_redirect_that_dies_costs_one_call_more_at_most(crashing, provider, po
     with pytest.raises(GONE):
         crashing.service.post(CHAT, question(CHAT, model), key)
     crashing.wait_for_death()
+    crashing.overrides = None  # nobody is redirected any more
     service = crashing.start()
     assert service.post(CHAT, question(CHAT, model), key).status == 200
     assert provider.hits(model) == 2

@@ -9,7 +9,7 @@ import pytest
 
 yaml = pytest.importorskip("yaml", reason="apt-get install python3-yaml")
 
-from support import BINARY, CHAT, ROOT, Service, clean_environment, free_port, question, request, run_binary, unique  # noqa: E402
+from support import BINARY, CHAT, ROOT, Service, clean_environment, free_port, question, request, run_binary, unique, wait_until  # noqa: E402
 
 DEPLOY = ROOT / "deploy"
 DRAIN_S = 660  # the default of drain_s
@@ -44,6 +44,42 @@ def test_all_that_stops_the_service_lets_it_drain():
     assert DRAIN_S + pause < pod["terminationGracePeriodSeconds"] == STOP_S
 
 
+# ---- systemd
+
+def settings(unit):
+    """Pairs (name, value) of a unit."""
+    text = (DEPLOY / "systemd" / unit).read_text()
+    return re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)
+
+
+def test_the_unit_uses_what_the_service_tells_systemd():
+    unit = dict(settings("unstream.service"))
+    assert (unit["Type"], unit["NotifyAccess"]) == ("notify", "main")
+    assert (unit["ExecReload"], unit["WatchdogSec"], unit["KillMode"]) == ("/bin/kill -HUP $MAINPID", "30", "mixed")
+
+
+def test_the_socket_unit_has_the_addresses_that_the_service_would_take():
+    schema = json.loads((ROOT / "schema/config.schema.json").read_text())
+    addresses = [value for name, value in settings("unstream.socket") if name == "ListenStream"]
+    assert addresses == schema["properties"]["listen"]["default"]
+
+
+@needs("systemd-socket-activate", "systemd")
+def test_the_first_connection_to_systemds_socket_starts_the_service(binary, tmp_path):
+    port = free_port()
+    started = subprocess.Popen(
+        ["systemd-socket-activate", "-l", f"127.0.0.1:{port}", "-E", f"STATE_DIRECTORY={tmp_path}", binary],
+        stderr=(tmp_path / "log").open("wb"), env=clean_environment(HOME=str(tmp_path)))
+    try:
+        wait_until(lambda: "Listening" in (tmp_path / "log").read_text(), "systemd-socket-activate to listen")
+        assert not (tmp_path / "unstream.db").exists()
+        assert request(port, "GET", "/readyz").status == 200
+        assert (tmp_path / "unstream.db").exists()
+    finally:
+        started.terminate()
+    assert started.wait(20) == 0, (tmp_path / "log").read_text()
+
+
 # ---- the package's files
 
 def test_the_shipped_configuration_is_taken_as_it_is(binary, tmp_path):
@@ -55,7 +91,7 @@ def test_the_shipped_configuration_is_taken_with_all_that_it_suggests(binary, tm
     suggested = re.sub(r'^  // ("\w+": .*)$', r"  \1", text, flags=re.MULTILINE)
     assert suggested != text
     path = tmp_path / "unstream.json"
-    path.write_text(suggested.replace("<printf %s TOKEN | sha256sum>", "5" * 64))
+    path.write_text(suggested.replace("<unstream token billing>", "5" * 64))
     variables = re.findall(r"^#(\w+_KEY)=", (DEPLOY / "etc/environment").read_text(), re.MULTILINE)
     assert variables == ["OPENAI_API_KEY", "ANTHROPIC_API_KEY"]
     check_config(path, tmp_path, **dict.fromkeys(variables, "sk-1"))
@@ -188,20 +224,6 @@ def panel_expressions():
     return [target["expr"] for panel in dashboard()["panels"] for target in panel["targets"]]
 
 
-@pytest.fixture(scope="module")
-def promtool(tmp_path_factory):
-    """The tool; with UNSTREAM_ALL from Debian's package, without installing its daemon."""
-    if path := shutil.which("promtool"):
-        return path
-    if "UNSTREAM_ALL" not in os.environ:
-        pytest.skip("promtool is missing: it is fetched with UNSTREAM_ALL (tests/run --all)")
-    directory = tmp_path_factory.mktemp("prometheus")
-    run("apt-get", "-q", "download", "prometheus", cwd=directory)
-    [package] = directory.glob("prometheus_*.deb")
-    run("dpkg-deb", "-x", package, directory)
-    return directory / "usr/bin/promtool"
-
-
 def test_the_alerts_are_sound_and_fire_when_they_should(promtool):
     run(promtool, "check", "rules", "alerts.yaml", cwd=DEPLOY / "prometheus")
     run(promtool, "test", "rules", "alerts_test.yaml", cwd=DEPLOY / "prometheus")
@@ -227,9 +249,13 @@ def test_alerts_and_panels_ask_for_metrics_that_exist_and_panels_for_all(launch,
     service = launch({"ops_listen": f"127.0.0.1:{port}"})
     assert service.post(CHAT, question(CHAT, unique("counted")), unique("key")).status == 200
     served = request(port, "GET", "/metrics").body.decode()
-    names = set(re.findall(r"^# TYPE (\w+)", served, re.MULTILINE))
-    alerts, panels = ({name for expression in expressions for name in re.findall(r"unstream_\w+", expression)}
+    types = dict(re.findall(r"^# TYPE (\w+) (\w+)", served, re.MULTILINE))
+    samples = {name + suffix: name for name, kind in types.items()
+               for suffix in (("_bucket", "_sum", "_count") if kind == "histogram" else ("",))}
+    alerts, panels = ({samples.get(name, name) for expression in expressions
+                       for name in re.findall(r"\b(?:unstream|gen_ai_client)_\w+", expression)}
                       for expressions in (alert_expressions(), panel_expressions()))
+    names = set(types)
     assert alerts - names == set() and panels - names == set()
     assert names - panels == {"unstream_build_info"}
     for label, value in re.findall(r'(status|source|end)!?="([^"]*)"', " ".join(alert_expressions())):
@@ -285,3 +311,12 @@ def test_man_shows_every_key_with_its_default_and_range(pages, binary):
                      sections, re.MULTILINE)
     assert re.search(r"^ +token_sha256\s.*\n.*Required\.$", sections, re.MULTILINE)
     assert "Default: false." in sections and 'Default: ["127.0.0.1:8080", "[::1]:8080"].' in sections
+
+
+def test_the_manual_says_which_keys_need_a_restart_and_no_others(pages):
+    table = (ROOT / "service/core/config_table.c").read_text()
+    entries = re.findall(r'_KEY\([\w\s]+,\s*"(\w+)"(.*?)\.help', table, re.DOTALL)
+    needing = [name for name, facts in entries if ".restart = true" in facts]
+    assert len(entries) > 60 and "listen" in needing and "drain_s" not in needing
+    _, *items = pages[1].read_text().split("\n.It Cm ")
+    assert sorted(item.split()[0] for item in items if "Needs a restart." in item) == sorted(needing)

@@ -10,15 +10,18 @@ import time
 import pytest
 
 from siege import GROWTH_MAX, KIB, MIB, Besieged
-from support import (CHAT, MESSAGES, ROUTES, UPSTREAMS, RawConnection, assert_answer, assert_error, free_port,
+from support import (CHAT, MESSAGES, ROUTES, UPSTREAMS, RawConnection, Stalled, assert_answer, assert_error, free_port,
                      in_background, question, raw_post, request, unique, wait_until)
 
 BODY_BYTES_MAX = 64 * KIB
 READ_AWAY_BYTES_MAX = MIB
 IN_FLIGHT_MAX = 12 * MIB  # what the kernel's buffers of both sides take of what nobody reads
 ANSWER_BYTES, READERS = 16 * MIB, 8
+TOLD_AND_READ_AGAIN = 2 * ANSWER_BYTES + GROWTH_MAX
 HASTY = {"request_timeout_s": 1, "request_bytes_per_s_min": 65536, "reply_bytes_per_s_min": 64 * MIB}
 HOST = "Host: localhost\r\n"
+ALICE = {"Authorization": "Bearer alice"}
+ALICE_LINES = ["Authorization: Bearer alice"]
 LIVEZ = f"GET /livez HTTP/1.1\r\n{HOST}\r\n"
 
 
@@ -385,7 +388,7 @@ def test_readers_that_do_not_read_are_cut_off(besiege, provider):
     body, key = question(CHAT, model), unique("key")
     first = service.post(CHAT, body, key)
     assert_answer(first, key_status="executed")
-    with service.bounded(READERS * ANSWER_BYTES + GROWTH_MAX), service.crowd():
+    with service.bounded(TOLD_AND_READ_AGAIN), service.crowd():
         readers = [service.connect() for _ in range(READERS)]
         for reader in readers:
             reader.send(raw_post(CHAT, body, "1.1", f"Idempotency-Key: {key}"))
@@ -395,6 +398,22 @@ def test_readers_that_do_not_read_are_cut_off(besiege, provider):
         assert len(all_replies(reader)) < len(first.body)
         reader.socket.close()
     assert_answer(service.post(CHAT, body, key), first.body, key_status="replayed")
+
+
+def test_readers_that_stall_one_after_the_other_share_one_body(besiege, provider):
+    service = besiege({})
+    body, key = question(CHAT, provider.script(unique("large"), {"text": "x" * ANSWER_BYTES})), unique("key")
+    first = service.post(CHAT, body, key, ALICE)
+    assert_answer(first, key_status="executed")
+    asked = [raw_post(CHAT, body, "1.1", f"Idempotency-Key: {key}", *ALICE_LINES),
+             (f"GET /requests/{first['unstream-request-id']} HTTP/1.1\r\n{HOST}{ALICE_LINES[0]}\r\n\r\n").encode()]
+    with contextlib.ExitStack() as readers, service.bounded(TOLD_AND_READ_AGAIN), service.crowd():
+        for number in range(30):
+            reader = readers.enter_context(Stalled(service.port))
+            reader.send(asked[number % 2])
+            assert reader.receive()
+            assert statuses(reader.buffer) == [200]
+        assert_answer(service.post(CHAT, body, key, ALICE), first.body, key_status="replayed")
 
 
 # ---- leaving

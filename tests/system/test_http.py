@@ -157,7 +157,7 @@ def test_the_probes_answer_get_and_head(service, path):
         assert connection.reply().body == got.body
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/chat/completions", "/v1/v1/messages", "/v1/messages/",
+@pytest.mark.parametrize("path", ["/", "/v1", "/messages", "/v1/v1/messages", "/v1/messages/",
                                   "/v1/models", "/metrics", "/ops"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_another_path_is_told_what_is_served(service, method, path):
@@ -165,6 +165,20 @@ def test_another_path_is_told_what_is_served(service, method, path):
     assert_error(reply, path, 404)
     for route in ROUTES:
         assert route in reply.body.decode()
+
+
+@pytest.mark.parametrize("route", [CHAT, RESPONSES])
+def test_openais_routes_are_served_without_v1_too(service, provider, route):
+    body, key = question(route, unique("alias")), unique("key")
+    alias = route.removeprefix("/v1")
+    reply = service.post(alias, body, key)
+    again = service.post(route, body, key)  # one and the same request
+    assert_answer(again, key_status="replayed")
+    [call] = provider.requests(body["model"])
+    assert call["target"] == route
+    assert_answer(reply, provider.answer(route, body).body, "executed")
+    assert again.body == reply.body
+    assert_error(service.post(alias, {**body, "stream": True}), route, 400)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"])

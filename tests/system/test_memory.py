@@ -7,9 +7,11 @@ import sqlite3
 
 import pytest
 
-from support import (CHAT, MESSAGES, UPSTREAMS, assert_answer, assert_error, assert_whole, free_port, in_background,
-                     leave, question, request, sent_body, unique, wait_until)
+from support import (CHAT, MESSAGES, UPSTREAMS, Stalled, assert_answer, assert_error, assert_whole, free_port,
+                     in_background, leave, question, raw_post, request, sent_body, unique, wait_until)
 
+MIB = 1 << 20
+ALICE = {"Authorization": "Bearer alice"}
 ONE_ATTEMPT = {"upstreams": {name: {"attempts_max": 1} for name in UPSTREAMS}}
 
 
@@ -36,6 +38,10 @@ def store_locked(service):
     finally:
         lock.execute("ROLLBACK")
         lock.close()
+
+
+def result_of(service, reply):
+    return service.get(f"/requests/{reply['unstream-request-id']}", ALICE)
 
 
 def held(provider, word, **step):
@@ -218,7 +224,6 @@ def test_forgotten_answers_run_again_as_often_as_a_key_may(launch, provider, tmp
 
 # ---- how much there is
 
-MIB = 1 << 20
 SMALL = {"limits": {"memory_bytes_max": MIB}}
 
 
@@ -229,12 +234,15 @@ def padded(model, size):
 
 
 def test_a_request_may_hold_just_as_much_as_there_is(launch, provider):
-    service = launch(SMALL)
+    observed = Observed(launch, SMALL)
+    service = observed.service
     model = unique("exact")
     probe = padded(model, 1000)
     assert_answer(service.post(MESSAGES, probe))
+    wait_until(lambda: observed.metric("memory_bytes") == 0, "the answer to be delivered")
     added = len(sent_body(provider.requests(model)[0])) - len(probe)
     assert_answer(service.post(MESSAGES, padded(model, MIB - added)))
+    wait_until(lambda: observed.metric("memory_bytes") == 0, "the answer to be delivered")
     refused = service.post(MESSAGES, padded(model, MIB - added + 1))
     assert_error(refused, MESSAGES, 503, "overloaded", retry=True)
     assert provider.hits(model) == 2
@@ -260,7 +268,7 @@ def test_while_memory_is_full_only_new_work_is_refused(launch, provider):
     assert_answer(first.result(), key_status="executed")
     assert_answer(joined.result(), first.result().body, key_status="joined")
     assert_answer(service.post(MESSAGES, body))
-    assert observed.metric("memory_bytes") == 0
+    wait_until(lambda: observed.metric("memory_bytes") == 0, "the answers to be delivered")
 
 
 def test_the_oldest_answers_are_dropped_from_memory(launch, provider):
@@ -298,6 +306,72 @@ def test_finished_orphans_go_after_kept_answers_oldest_first(launch, provider):
     replies = [service.post(CHAT, body, headers=again) for body in bodies]
     assert [reply["idempotency-status"] for reply in replies] == [None, "adopted", "adopted"]
     assert [provider.hits(body["model"]) for body in bodies] == [2, 1, 1]
+
+
+LARGE = 8 * MIB  # more than the kernel takes of what nobody reads
+ROOM_FOR_THREE = {"limits": {"memory_bytes_max": 3 * LARGE}}
+
+
+def stalled(service, stack, body, *lines):
+    """One who asks and reads the beginning of what comes, no more."""
+    connection = stack.enter_context(Stalled(service.port))
+    connection.send(raw_post(CHAT, body, "1.1", *lines))
+    while b"\r\n\r\n" not in connection.buffer:
+        assert connection.receive()
+    return connection
+
+
+def test_answers_count_until_they_are_delivered_and_each_once(launch, provider):
+    observed = Observed(launch, ROOM_FOR_THREE)
+    service = observed.service
+    model, hold = held(provider, "large", hold_at="head", text="x" * LARGE)
+    body, key = question(CHAT, model), f"Idempotency-Key: {unique('key')}"
+    with contextlib.ExitStack() as stack:
+        waiting = [in_background(stalled, service, stack, body, key) for _ in range(2)]
+        provider.wait_for(model)
+        service.settle()
+        provider.release(hold)
+        for waiter in waiting:
+            waiter.result()
+        for _ in range(3):  # replays
+            assert b" 200 " in stalled(service, stack, body, key).buffer
+        wait_until(lambda: observed.metric("flights_running") == 0, "the flight to end")
+        assert LARGE < observed.metric("memory_bytes") < LARGE + MIB
+    wait_until(lambda: observed.metric("memory_bytes") == 0, "the readers to be gone")
+
+
+def test_stored_answers_wait_until_there_is_room_to_tell_them(launch, provider):
+    observed = Observed(launch, ROOM_FOR_THREE)
+    service = observed.service
+    body = question(CHAT, provider.script(unique("large"), {"text": "x" * LARGE}, repeat=True))
+    keys = [unique("key") for _ in range(5)]
+    firsts = [service.post(CHAT, body, key, ALICE) for key in keys]
+    wait_until(lambda: observed.metric("memory_bytes") == 0, "the answers to be delivered")
+    with contextlib.ExitStack() as stack:
+        lines = [f"{name}: {value}" for name, value in ALICE.items()]
+        for key in keys[:3]:  # the last one is a little more than there is
+            assert b" 200 " in stalled(service, stack, body, *lines, f"Idempotency-Key: {key}").buffer
+        refused = [service.post(CHAT, body, keys[3], ALICE), result_of(service, firsts[4]),
+                   service.post(CHAT, question(CHAT, unique("new")), headers=ALICE)]
+        for reply in refused:
+            assert_error(reply, CHAT, 503, "overloaded", retry=True)
+            assert "its memory is full" in reply.body.decode()
+            assert 1 <= int(reply["retry-after"]) <= 8
+        assert_answer(service.post(CHAT, body, keys[0], ALICE), firsts[0].body, key_status="replayed")
+        assert result_of(service, firsts[1]).body == firsts[1].body
+        assert observed.metric("memory_bytes") < 3 * LARGE + MIB
+    wait_until(lambda: observed.metric("memory_bytes") == 0, "the readers to be gone")
+    assert_answer(service.post(CHAT, body, keys[3], ALICE), firsts[3].body, key_status="replayed")
+    assert result_of(service, firsts[4]).body == firsts[4].body
+
+
+def test_an_answer_larger_than_all_memory_can_be_replayed(launch, provider):
+    service = launch(SMALL)
+    body = question(CHAT, provider.script(unique("huge"), {"text": "x" * (2 * MIB)}))
+    key = unique("key")
+    first = service.post(CHAT, body, key)
+    assert_answer(first, key_status="executed")
+    assert_answer(service.post(CHAT, body, key), first.body, key_status="replayed")
 
 
 def test_a_disk_that_is_nearly_full_takes_no_new_keys_but_serves_the_old(launch, provider, tmp_path):

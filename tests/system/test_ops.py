@@ -51,7 +51,7 @@ def test_metrics_count_what_happened(launch, provider):
     assert done['unstream_attempts_total{end="answered"}'] == 1
     assert done["unstream_retries_total"] == 1
     assert done["unstream_calls_billed_in_vain_total"] == 1  # a 500 may have been billed
-    assert done['unstream_requests_total{status="4xx"}'] == 1
+    assert done['unstream_requests_total{route="other",status="404"}'] == 1
     assert done["unstream_output_tokens_total"] > 0
     assert done["unstream_store_readable"] == 1 and done["unstream_store_writable"] == 1
 

@@ -63,6 +63,10 @@ def test_it_starts_without_keys_and_keeps_them_from_other_users(package, unpacke
     assert '"api_key": null' in re.sub(r'":\s+', '": ', printed) and '"sk-' not in printed
 
 
+def test_its_program_is_hardened(unpacked):
+    run(ROOT / "tests/check/hardening", unpacked / "usr/bin/unstream")
+
+
 @needs("lintian", "lintian")
 def test_lintian_finds_no_error_and_no_warning(package):
     found = run("lintian", "--allow-root", "--fail-on", "none", "--tag-display-limit", "0", package)
@@ -70,11 +74,12 @@ def test_lintian_finds_no_error_and_no_warning(package):
 
 
 @needs("systemd-analyze", "systemd")
-def test_the_unit_is_valid_and_its_sandbox_tight(unpacked, tmp_path):
-    unit = tmp_path / "unstream.service"
+def test_the_units_are_valid_and_the_sandbox_is_tight(unpacked, tmp_path):
+    unit, socket_unit = tmp_path / "unstream.service", tmp_path / "unstream.socket"
     text = (unpacked / UNIT).read_text()
     unit.write_text(text.replace("/usr/bin/unstream", f"{unpacked}/usr/bin/unstream"))
-    run("systemd-analyze", "verify", "--man=no", unit)
+    shutil.copy(unpacked / "lib/systemd/system/unstream.socket", socket_unit)
+    assert run("systemd-analyze", "verify", "--man=no", unit, socket_unit) == ""
     judged = run("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
     [exposure] = re.findall(r"Overall exposure level for unstream.service: ([0-9.]+)", judged)
     assert float(exposure) <= EXPOSURE_MAX, judged
@@ -185,6 +190,8 @@ def test_it_installs_serves_and_leaves_nothing_after_a_purge(bookworm, package, 
     assert in_chroot(root, "stat", "-c", "%U:%G %a", "/var/lib/unstream") == "unstream:unstream 700\n"
     assert in_chroot(root, "stat", "-c", "%U %a", "/etc/unstream/environment") == "root 640\n"
     assert (root / "etc/systemd/system/multi-user.target.wants/unstream.service").is_symlink()
+    assert (root / "lib/systemd/system/unstream.socket").exists()  # for who enables it
+    assert not (root / "etc/systemd/system/sockets.target.wants/unstream.socket").exists()
     first = serve_in(root, provider, tmp_path / "trace")
     assert first.status == 200 and first["idempotency-status"] == "executed", first
     assert len(calls_in(tmp_path / "trace")) > 30

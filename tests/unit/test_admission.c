@@ -449,3 +449,28 @@ TEST(admission, of_brakes_that_nobody_uses_the_latest_are_remembered)
     assert_int_equal(a.idle_count, ADMISSION_BRAKES_IDLE_MAX - 1);
     leave_all(&a, &t, 1);
 }
+
+/* ---- for metrics */
+
+TEST(admission, pauses_are_counted_per_credential)
+{
+    struct admission_ticket t[4] = {0};
+    ADMISSION(a, 100, 100, 10, 60000);
+    assert_int_equal(ask(&a, &t[0], 1, 0, SHARED, 0), ADMISSION_GRANTED);
+    assert_int_equal(ask(&a, &t[1], 1, 0, PASSED_ON, 0), ADMISSION_GRANTED);
+    assert_int_equal(ask(&a, &t[2], 2, 0, PASSED_ON, 0), ADMISSION_GRANTED);
+    assert_int_equal(ask(&a, &t[3], 3, 0, PASSED_ON, 0), ADMISSION_GRANTED);
+    assert_int_equal(admission_pauses(&a, SHARED, 0), 0);
+    assert_int_equal(admission_pauses(&a, PASSED_ON, 0), 0);
+    end_call(&a, &t[0], 429, &after_10, 0);
+    end_call(&a, &t[1], 429, &after_10, 0);
+    end_call(&a, &t[2], 429, &after_10, 1000);
+    end_call(&a, &t[3], 200, NULL, 1000);
+    assert_int_equal(admission_pauses(&a, SHARED, 1000), 1);
+    assert_int_equal(admission_pauses(&a, OTHER, 1000), 0);
+    assert_int_equal(admission_pauses(&a, PASSED_ON, 1000), 2);
+    assert_int_equal(admission_pauses(&a, SHARED, 10000), 0);
+    assert_int_equal(admission_pauses(&a, PASSED_ON, 10000), 1);
+    assert_int_equal(admission_pauses(&a, PASSED_ON, 11000), 0);
+    leave_all(&a, t, COUNT_OF(t));
+}

@@ -204,25 +204,34 @@ TEST(config, null_is_fine_only_where_the_default_is_null)
                    "unstream.json: routes: must be an object of routes by path\n");
 }
 
-/* How loading goes when only this key of this section is set to this JSON value. */
-static enum rc load_number(struct fixture *f, const struct config_key *key, double value)
+/* How loading goes when only this key of its section is set, to this JSON value. */
+static enum rc load_value(struct fixture *f, const struct config_key *key, const char *value)
 {
     static const char *const frames[SECTION_COUNT][2] = {
         [SECTION_ROOT] = {"{", "}"},
         [SECTION_UPSTREAM] = {"{\"upstreams\": {\"openai\": {\"provider\": \"openai\", ",
                               "}}}"},
         [SECTION_ROUTE] = {"{\"routes\": {\"/api/llm\": {", "}}}"},
-        [SECTION_CLIENT] = {"{\"clients\": [{\"name\": \"a\", \"token_sha256\": "
+        [SECTION_CLIENT] = {"{\"clients\": [{\"token_sha256\": "
                             "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
                             "\", ",
                             "}]}"},
         [SECTION_IDEMPOTENCY] = {"{\"idempotency\": {", "}}"},
         [SECTION_LIMITS] = {"{\"limits\": {", "}}"},
         [SECTION_LOG] = {"{\"log\": {", "}}"}};
-    char text[1024];
-    (void)snprintf(text, sizeof text, "%s\"%s\": %.17g%s", frames[key->section][0], key->name,
-                   value, frames[key->section][1]);
-    return fixture_load_file(f, text);
+    BUF(text, FIXTURE_TEXT_MAX);
+    fixture_set(f->variables, "OPENAI_API_KEY", "sk-1");
+    fixture_set(f->variables, "ANTHROPIC_API_KEY", "sk-2");
+    buf_printf(&text, "%s\"%s\": %s%s", frames[key->section][0], key->name, value,
+               frames[key->section][1]);
+    return fixture_load_file(f, buf_text(&text));
+}
+
+static enum rc load_number(struct fixture *f, const struct config_key *key, double value)
+{
+    char text[64];
+    (void)snprintf(text, sizeof text, "%.17g", value);
+    return load_value(f, key, text);
 }
 
 static bool is_range_problem(struct fixture *f)
@@ -241,8 +250,6 @@ TEST(config, every_number_is_taken_at_its_limits_and_refused_beyond)
         if (!whole && keys[i].type != CONFIG_SECONDS && keys[i].type != CONFIG_RATIO)
             continue;
         numbers++;
-        fixture_set(f.variables, "OPENAI_API_KEY", "sk-1");
-        fixture_set(f.variables, "ANTHROPIC_API_KEY", "sk-2");
         (void)load_number(&f, &keys[i], keys[i].min);
         assert_false(is_range_problem(&f));
         (void)load_number(&f, &keys[i], keys[i].max);
@@ -253,6 +260,89 @@ TEST(config, every_number_is_taken_at_its_limits_and_refused_beyond)
         assert_true(is_range_problem(&f));
     }
     assert_int_equal(numbers, 44);
+}
+
+/* A string, or a list or object, of `n` bytes or entries. */
+static enum rc load_sized(struct fixture *f, const struct config_key *key, size_t n)
+{
+    BUF(value, FIXTURE_TEXT_MAX);
+    buf_add_byte(&value, "\"[{"[key->type == CONFIG_TEXT   ? 0
+                                : key->type == CONFIG_LIST ? 1
+                                                           : 2]);
+    for (size_t i = 0; i < n; i++) {
+        if (key->type == CONFIG_TEXT)
+            buf_add_byte(&value, 'a');
+        else
+            buf_printf(&value, "%s\"x-%zu\"%s", i ? "," : "", i,
+                       key->type == CONFIG_LIST ? "" : ": \"\"");
+    }
+    buf_add_byte(&value, "\"]}"[key->type == CONFIG_TEXT   ? 0
+                                : key->type == CONFIG_LIST ? 1
+                                                           : 2]);
+    return load_value(f, key, buf_text(&value));
+}
+
+/* The sizes that a problem of this key is told about. */
+static bool is_size_problem(struct fixture *f, const struct config_key *key)
+{
+    char problem[128];
+    (void)snprintf(problem, sizeof problem, "%s: must %s %g to %g ", key->name,
+                   key->type == CONFIG_TEXT ? "be a string of" : "have", key->min, key->max);
+    return strstr(fixture_problems(f), problem) != NULL;
+}
+
+TEST(config, every_text_and_list_is_taken_at_its_limits_and_refused_beyond)
+{
+    size_t count, sized = 0;
+    const struct config_key *keys = config_keys(&count);
+    for (size_t i = 0; i < count; i++) {
+        FIXTURE(f);
+        const struct config_key *key = &keys[i];
+        if (key->type != CONFIG_TEXT && key->type != CONFIG_LIST && key->type != CONFIG_HEADERS)
+            continue;
+        sized++;
+        (void)load_sized(&f, key, (size_t)key->max);
+        assert_false(is_size_problem(&f, key));
+        assert_int_equal(load_sized(&f, key, (size_t)key->max + 1), E_INVALID);
+        assert_true(is_size_problem(&f, key));
+        (void)load_sized(&f, key, (size_t)key->min);
+        assert_false(is_size_problem(&f, key));
+        if (key->min == 0)
+            continue;
+        assert_int_equal(load_sized(&f, key, (size_t)key->min - 1), E_INVALID);
+        assert_true(is_size_problem(&f, key));
+    }
+    assert_int_equal(sized, 12);
+}
+
+static enum rc load_padded(struct fixture *f, int bytes)
+{
+    BUF(text, FIXTURE_TEXT_MAX + 2);
+    buf_printf(&text, "{%*s}", bytes - 2, "");
+    return fixture_load_file(f, buf_text(&text));
+}
+
+TEST(config, a_file_has_a_mebibyte_and_not_one_more)
+{
+    FIXTURE(f);
+    assert_int_equal(load_padded(&f, 1 << 20), OK);
+    assert_int_equal(load_padded(&f, (1 << 20) + 1), E_INVALID);
+    assert_string_equal(
+        fixture_problems(&f),
+        "unstream.json: the configuration cannot be read: a limit was reached\n");
+}
+
+TEST(config, the_name_of_an_upstream_has_64_characters_at_most)
+{
+    FIXTURE(f);
+    char text[256];
+    for (int n = 64; n <= 65; n++) {
+        (void)snprintf(
+            text, sizeof text,
+            "{\"upstreams\": {\"openai\": {}, \"%0*d\": {\"provider\": \"openai\"}}}", n, 0);
+        (void)fixture_load_file(&f, text);
+        assert_int_equal(strstr(fixture_problems(&f), "a name has 1 to 64 ") != NULL, n == 65);
+    }
 }
 
 TEST(config, an_explicit_order_of_two_limits_is_kept_and_a_default_gives_way)

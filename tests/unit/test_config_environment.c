@@ -34,6 +34,7 @@ TEST(config_environment, the_defaults_are_those_of_the_manual)
     assert_int_equal(c->listen.count, 2);
     assert_span_equal(c->listen.items[0], "127.0.0.1:8080");
     assert_span_equal(c->listen.items[1], "[::1]:8080");
+    assert_true(c->listen_standard);
     assert_null(c->ops_listen.p);
     assert_false(c->ops_token_set);
     assert_false(c->open);
@@ -188,6 +189,7 @@ TEST(config_environment, listen_is_a_list_with_commas_or_blanks)
     assert_span_equal(f.config->listen.items[0], "127.0.0.1:1");
     assert_span_equal(f.config->listen.items[1], "unix:/run/u.sock");
     assert_span_equal(f.config->listen.items[2], "[::1]:2");
+    assert_false(f.config->listen_standard);
 }
 
 TEST(config_environment, sixteen_listeners_are_fine_and_seventeen_are_not)
@@ -217,6 +219,7 @@ TEST(config_environment, the_command_line_wins_over_the_environment)
     assert_int_equal(fixture_load(&f), OK);
     assert_int_equal(f.config->listen.count, 1);
     assert_span_equal(f.config->listen.items[0], "127.0.0.1:9");
+    assert_false(f.config->listen_standard);
     assert_span_equal(f.config->store, "sqlite:/from/command/line");
 }
 

@@ -172,6 +172,8 @@ static cJSON *key_schema(const struct config_key *key)
         add_object(schema, key->name);
     else
         add_kind(schema, key);
+    if (key->restart)
+        (void)cJSON_AddTrueToObject(schema, "x-restart");
     return schema;
 }
 

@@ -59,6 +59,51 @@ TEST(http_front_listen, it_listens_on_all_addresses_or_on_none)
     }
 }
 
+/* 192.0.2.0/24 is for documentation (RFC 5737): no machine has such an address. */
+#define NOT_OURS SPAN("192.0.2.1:0")
+
+TEST(http_front_listen, an_address_that_the_machine_has_not_is_left_out_where_that_is_allowed)
+{
+    const struct span listen_on[] = {NOT_OURS, SPAN("127.0.0.1:0")};
+    __attribute__((cleanup(fixture_done))) struct fixture f;
+    fixture_new(&f);
+    BUF(problem, 4096);
+    BUF(addresses, 4096);
+    f.params.listen = listen_on;
+    f.params.listen_count = 2;
+    assert_int_equal(http_front_new(&f.params, &problem, &f.front), E_NOT_FOUND);
+    f.params.may_leave_out = true;
+    buf_clear(&problem);
+    assert_int_equal(http_front_new(&f.params, &problem, &f.front), OK);
+    assert_string_equal(buf_text(&problem),
+                        "cannot listen on 192.0.2.1:0: Cannot assign requested address; this "
+                        "machine has no such address: listen on one it has\n");
+    http_front_addresses(f.front, &addresses);
+    assert_true(span_starts(buf_span(&addresses), "127.0.0.1:"));
+    int client = client_new(&f);
+    SEND(&f, client, "GET /now HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT(&f, client, OK_REPLY("3", "now"));
+    close(client);
+}
+
+TEST(http_front_listen, one_address_must_be_left_and_one_that_is_taken_is_never_left_out)
+{
+    FIXTURE(first);
+    BUF(taken, 4096);
+    http_front_addresses(first.front, &taken);
+    const struct span missing[] = {NOT_OURS, NOT_OURS};
+    const struct span used[] = {SPAN("127.0.0.1:0"), {taken.p, taken.n - 1}};
+    __attribute__((cleanup(fixture_done))) struct fixture f;
+    fixture_new(&f);
+    BUF(problem, 4096);
+    f.params.may_leave_out = true;
+    f.params.listen_count = 2;
+    f.params.listen = missing;
+    assert_int_equal(http_front_new(&f.params, &problem, &f.front), E_NOT_FOUND);
+    f.params.listen = used;
+    assert_int_equal(http_front_new(&f.params, &problem, &f.front), E_IO);
+}
+
 TEST(http_front_listen, ipv4_and_ipv6_stand_side_by_side_on_one_port)
 {
     FIXTURE(v4);

@@ -475,6 +475,10 @@ TEST(store_sqlite, queued_operations_share_their_commits)
     assert_int_equal(stats.queue_length, 0);
     assert_in_range(stats.commits, 1, CLAIMS / 4);
     assert_true(stats.commit_us_sum >= stats.commit_us_max);
+    uint64_t in_buckets = 0;
+    for (size_t i = 0; i <= STORE_COMMIT_BOUNDS; i++)
+        in_buckets += stats.commit_buckets[i];
+    assert_int_equal(in_buckets, stats.commits);
     assert_int_equal(ask_file(&w, "SELECT count(*) FROM keys WHERE state = 'running'"), CLAIMS);
 }
 

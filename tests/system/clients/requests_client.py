@@ -12,4 +12,4 @@ with requests.Session() as session:
         retry = Retry(int(sys.argv[3]), status_forcelist=[503], allowed_methods=None)
         session.mount(url, HTTPAdapter(max_retries=retry))
     reply = session.post(url, data=sys.stdin.buffer.read(), headers=headers)
-    print(reply.status_code, json.dumps(reply.json()), sep="\n")
+    print(reply.status_code, json.dumps(reply.json() if reply.ok else reply.text), sep="\n")

@@ -20,7 +20,7 @@ async function told(call) {
 const CLIENTS = {
   async fetch() {
     const reply = await fetch(url, { method: "POST", headers, body });
-    return [reply.status, await reply.json()];
+    return [reply.status, reply.ok ? await reply.json() : await reply.text()];
   },
   async axios() {
     const { default: axios } = await import("axios");
