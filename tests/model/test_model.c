@@ -1,5 +1,6 @@
 /* Random schedules against the real engine: whatever happens in whatever order, the promises of
- * idempotency hold.  UNSTREAM_SEED=n runs one schedule, UNSTREAM_SCHEDULES=n so many. */
+ * idempotency hold.  UNSTREAM_SEED=n runs one schedule; UNSTREAM_SCHEDULES=n so
+ * many, from UNSTREAM_FIRST on. */
 #include "test.h"
 #include "model_world.h"
 
