@@ -152,7 +152,7 @@ TEST(log, a_value_behind_numbers_does_not_make_a_full_line_longer)
     log_end(&line);
     const char *text = written();
     assert_true(strlen(text) < 8192);
-    assert_non_null(strstr(text, "v\" number=0 number=1 "));
+    assert_non_null(strstr(text, " \" number=0 number=1 "));
     assert_non_null(strstr(text, " number=19\n"));
     assert_null(strstr(text, "late"));
 }
