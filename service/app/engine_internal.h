@@ -21,7 +21,7 @@
 enum {
     BOOT_ID_TEXT_BYTES = 17,
     KEY_TEXT_BYTES = 9, /* the first digits of a key's digest, which tell keys apart in logs */
-    FLIGHT_BODIES = 4, /* request, request with the splice, outcome of a call, answer */
+    FLIGHT_BODIES = 4,  /* request, request with the splice, outcome of a call, answer */
 };
 
 /* A question to the store whose answer may have a body.  They take turns, so that few such bodies

@@ -181,6 +181,7 @@ struct world {
     unsigned provider_trouble;    /* percent of calls that go wrong */
     bool calm;                    /* no faults any more, everything is quick */
     bool starved;                 /* memory ran out: what it is for may be missing */
+    bool was_starved;             /* it did before: what was not taken up then is lost */
     const char *fate;             /* of calls, by name; NULL: the dice's */
     int64_t call_ms;              /* how long calls take; -1: the dice's */
     int sdk_retry_count;          /* who posts without a key is an SDK; -1: the dice's */

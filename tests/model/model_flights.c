@@ -164,9 +164,9 @@ void model_flight_end(struct world *world, struct flight_id flight, enum flight_
     CHECK(world, runs(row));
     /* What was accepted, and told so, does not end because a process does. */
     const struct known *known = known_of(world, flight);
-    bool is_lost =
-        span_is(answer->error_code, "draining") ||
-        (span_is(answer->error_code, "interrupted") && world->troubles == 0 && !world->starved);
+    bool is_lost = span_is(answer->error_code, "draining") ||
+                   (span_is(answer->error_code, "interrupted") && world->troubles == 0 &&
+                    !world->was_starved);
     CHECK(world, !known || !known->accepted || !is_lost);
     /* Errors of ours may be at rest whatever was asked. */
     CHECK(world, answer->body || !answer->error_code.p || world->starved ||

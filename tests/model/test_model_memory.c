@@ -391,7 +391,7 @@ static bool try_story(const struct story *story, size_t places, unsigned at, boo
     world_trace(&world, "%s, %zu timers free, allocation %u%s fails", story->name, places, at,
                 for_ever ? " and all after it" : "");
     crowd(&world, places);
-    world.starved = true;
+    world.starved = world.was_starved = true;
     world.on_engine = exempt_surroundings;
     fault_memory_arm(at, for_ever);
     fault_memory_exempt(true);
