@@ -245,9 +245,6 @@ void engine_flight_join(struct engine_flight *run, int64_t deadline_ms)
 {
     flight_on_join(&run->flight, deadline_ms);
     arm_deadline(run);
-    if (run->transfer)
-        transfer_set_time_left(run->transfer,
-                               run->flight.params.ceiling_ms - engine_now_ms(run->engine));
 }
 
 void engine_flight_stop(struct engine_flight *run, enum http_error why)

@@ -155,7 +155,7 @@ enum flight_order flight_on_pause_end(struct flight *flight);
 enum flight_order flight_on_count(struct flight *flight, enum rc rc);
 /* The verdict is durable, or `rc` says why not. */
 enum flight_order flight_on_commit(struct flight *flight, enum rc rc);
-/* Another request waits for this flight, until deadline_ms. */
+/* Another request waits for this flight, until deadline_ms; that does not move the ceiling. */
 void flight_on_join(struct flight *flight, int64_t deadline_ms);
 /* When flight_on_deadline must be called next: the deadline, or the ceiling once it was passed.
  */

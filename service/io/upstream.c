@@ -170,13 +170,6 @@ struct assemble_progress transfer_progress(const struct transfer *transfer)
     };
 }
 
-void transfer_set_time_left(struct transfer *transfer, int64_t time_left_ms)
-{
-    atomic_store(&transfer->deadline_ms, upstream_later(upstream_clock_ms(), time_left_ms));
-    if (!atomic_exchange(&transfer->deadline_ordered, true))
-        mailbox_post(&transfer->thread->orders, &transfer_ref(transfer)->deadline_order);
-}
-
 /* ---- the whole */
 
 static enum rc start_threads(struct upstream *upstream, unsigned count)

@@ -67,7 +67,5 @@ MUST_CHECK enum rc upstream_start(struct upstream *upstream,
 void transfer_cancel(struct transfer *transfer);
 /* How far it is, as of a moment ago (atomics written by the upstream thread). */
 struct assemble_progress transfer_progress(const struct transfer *transfer);
-/* Move a running transfer's deadline (a waiter with more time joined). */
-void transfer_set_time_left(struct transfer *transfer, int64_t time_left_ms);
 
 #endif

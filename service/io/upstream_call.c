@@ -255,7 +255,7 @@ static int64_t due_ms(const struct call *call)
     const struct response *response = &call->response;
     int64_t silence_end =
         upstream_later(response->last_byte_ms, call->thread->settings->silence_ms);
-    int64_t due = atomic_load(&transfer->deadline_ms);
+    int64_t due = transfer->deadline_ms;
     if (response->first_event_ms < 0)
         due = sooner(due, upstream_later(transfer->start_ms, transfer->first_event_timeout_ms));
     switch (call->phase) {
@@ -281,7 +281,7 @@ static int64_t due_ms(const struct call *call)
 static void expire(struct call *call)
 {
     const struct response *response = &call->response;
-    bool deadline = call->thread->now_ms >= atomic_load(&call->transfer->deadline_ms);
+    bool deadline = call->thread->now_ms >= call->transfer->deadline_ms;
     enum attempt_end end = deadline                       ? ATTEMPT_DEADLINE
                            : response->first_event_ms < 0 ? ATTEMPT_FIRST_EVENT_TIMEOUT
                                                           : ATTEMPT_IDLE_TIMEOUT;

@@ -63,7 +63,7 @@ struct transfer {
     int64_t start_ms, connect_timeout_ms, first_event_timeout_ms, idle_timeout_ms;
     struct assemble_params assemble;
     /* Written by the one side, read by the other at any time. */
-    _Atomic int64_t deadline_ms;
+    int64_t deadline_ms;
     _Atomic bool deadline_ordered; /* the order is on its way */
     struct {
         _Atomic size_t events, output_bytes;

@@ -307,9 +307,3 @@ struct assemble_progress transfer_progress(const struct transfer *transfer)
 {
     return (struct assemble_progress){.output_began = transfer->output_began};
 }
-
-void transfer_set_time_left(struct transfer *transfer, int64_t time_left_ms)
-{
-    transfer->deadline_ms = transfer->world->now_ms + time_left_ms;
-    schedule_end(transfer);
-}

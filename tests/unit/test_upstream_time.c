@@ -112,43 +112,6 @@ TEST(upstream_time, without_time_left_nothing_is_sent)
     bench_free(bench);
 }
 
-TEST(upstream_time, a_deadline_can_be_brought_forward)
-{
-    struct bench *bench = bench_new(says_nothing);
-    struct try try;
-    try_init(&try, bench);
-    try_start(&try, bench);
-    wait_for(&bench->provider->requests, 1);
-    transfer_set_time_left(try.transfer, 30000);
-    transfer_set_time_left(try.transfer, 50);
-    try_wait(&try, bench);
-    assert_end(&try, ATTEMPT_DEADLINE);
-    try_done(&try);
-    bench_free(bench);
-}
-
-static void answers_late(struct peer *peer)
-{
-    if (!peer_read_request(peer))
-        return;
-    pause_ms(1500);
-    peer_answer(peer, HELLO STOP DONE);
-}
-
-TEST(upstream_time, a_deadline_can_be_put_off)
-{
-    struct bench *bench = bench_new(answers_late);
-    struct try try;
-    try_init(&try, bench);
-    try.params.time_left_ms = 1000;
-    try_start(&try, bench);
-    transfer_set_time_left(try.transfer, PATIENCE_MS);
-    try_wait(&try, bench);
-    assert_end(&try, ATTEMPT_ANSWERED);
-    try_done(&try);
-    bench_free(bench);
-}
-
 static void stops_without_a_terminal_event(struct peer *peer)
 {
     if (peer_read_request(peer))
@@ -264,23 +227,6 @@ TEST(upstream_time, a_cancel_wins_over_an_end_that_is_on_its_way)
         transfer_cancel(try.transfer);
         (void)mailbox_run(&bench->loop);
         assert_int_equal(try.outputs + try.ends, 0);
-    }
-    bench_free(bench);
-}
-
-TEST(upstream_time, a_deadline_may_be_moved_while_the_end_is_on_its_way)
-{
-    struct bench *bench = bench_new(answers);
-    for (unsigned i = 0; i < 20; i++) {
-        struct try try;
-        try_init(&try, bench);
-        try_start(&try, bench);
-        bench_wait(bench);
-        transfer_set_time_left(try.transfer, 1000 + i);
-        transfer_set_time_left(try.transfer, PATIENCE_MS);
-        try_wait(&try, bench);
-        assert_end(&try, ATTEMPT_ANSWERED);
-        try_done(&try);
     }
     bench_free(bench);
 }
