@@ -45,15 +45,6 @@ static void cancel_ordered(struct message *message)
     transfer_unref(transfer);
 }
 
-static void deadline_ordered(struct message *message)
-{
-    struct transfer *transfer = CONTAINER_OF(message, struct transfer, deadline_order);
-    atomic_store(&transfer->deadline_ordered, false); /* before the deadline is read */
-    if (transfer->call)
-        upstream_call_reschedule(transfer->call);
-    transfer_unref(transfer);
-}
-
 /* ---- in the loop: notes */
 
 static void output_noted(struct message *message)
@@ -114,7 +105,6 @@ static struct transfer *transfer_new(const struct transfer_params *params)
     transfer->assemble = params->assemble;
     transfer->start_order.run = start_ordered;
     transfer->cancel_order.run = cancel_ordered;
-    transfer->deadline_order.run = deadline_ordered;
     transfer->output_note.run = output_noted;
     transfer->end_note.run = end_noted;
     transfer->on_output = params->on_output;

@@ -60,18 +60,16 @@ struct transfer {
                                           URL's */
     struct curl_slist *headers;        /* in the arena */
     struct blob *body;
-    int64_t start_ms, connect_timeout_ms, first_event_timeout_ms, idle_timeout_ms;
+    int64_t start_ms, connect_timeout_ms, first_event_timeout_ms, idle_timeout_ms, deadline_ms;
     struct assemble_params assemble;
     /* Written by the one side, read by the other at any time. */
-    int64_t deadline_ms;
-    _Atomic bool deadline_ordered; /* the order is on its way */
     struct {
         _Atomic size_t events, output_bytes;
         _Atomic bool output_began;
         _Atomic uint64_t input_tokens, output_tokens;
     } progress;
     /* Orders go to the thread, notes to the loop. */
-    struct message start_order, cancel_order, deadline_order, output_note, end_note;
+    struct message start_order, cancel_order, output_note, end_note;
     /* The thread's. */
     struct call *call;              /* NULL once the end note is posted */
     struct attempt_outcome outcome; /* the loop's from the end note on */
