@@ -18,7 +18,9 @@ static const struct series_family_info infos[TELEMETRY_FAMILY_COUNT] = {
     [TELEMETRY_REQUESTS] = {"unstream_requests_total",
                             "Requests by route, configured client, status (none: the client "
                             "left before its reply) and Idempotency-Status.",
-                            {"route", "client", "status", "source"}},
+                            {"route", "client", "status", "source"},
+                            NULL,
+                            0},
     [TELEMETRY_DURATION] = {"gen_ai_client_operation_duration_seconds",
                             "Duration of upstream calls.",
                             {GEN_AI_LABELS, "error_type"},

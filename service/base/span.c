@@ -140,7 +140,7 @@ bool span_hex_to_bytes(struct span hex, uint8_t *ret, size_t n)
         if (hex_digit(hex.p[i]) < 0)
             return false;
     for (size_t i = 0; i < n; i++)
-        ret[i] = (uint8_t)(hex_digit(hex.p[2 * i]) << 4 | hex_digit(hex.p[2 * i + 1]));
+        ret[i] = (uint8_t)(hex_digit(hex.p[2 * i]) * 16 + hex_digit(hex.p[2 * i + 1]));
     return true;
 }
 

@@ -270,8 +270,8 @@ def test_an_accepted_request_that_crashes_every_time_is_not_called_for_ever(cras
         except AssertionError as error:  # it may die before it is ready
             assert str(error).startswith("exit -9"), error
         crashing.wait_for_death()
-    service = crashing.start()
-    reply = service.get(url)
+    crashing.start()
+    reply = collect(crashing, url)
     assert reply.status == 502 and reply.error["code"] == "paid_calls_exhausted", reply
     assert provider.hits(model) == PAID_CALLS_MAX
 
