@@ -282,13 +282,16 @@ enum flight_order flight_on_commit(struct flight *flight, enum rc rc)
 
 void flight_on_join(struct flight *flight, int64_t deadline_ms)
 {
-    /* Else those who join one after the other could keep a slow stream alive for ever. */
-    if (deadline_ms > flight->params.ceiling_ms)
+    /* Else those who join one after the other could keep a slow stream alive for ever.  A flight
+     * that is late stays so, as its ceiling may have passed, too. */
+    bool beyond = deadline_ms > flight->params.ceiling_ms;
+    if (beyond)
         deadline_ms = flight->params.ceiling_ms;
-    if (deadline_ms > flight->params.deadline_ms) {
-        flight->params.deadline_ms = deadline_ms;
+    if (deadline_ms <= flight->params.deadline_ms)
+        return;
+    flight->params.deadline_ms = deadline_ms;
+    if (!beyond)
         flight->late = false;
-    }
 }
 
 int64_t flight_deadline_ms(const struct flight *flight, int64_t now_ms)

@@ -256,6 +256,17 @@ TEST(flight, who_joins_moves_its_deadline_and_never_its_ceiling)
     assert_int_equal(flight_on_deadline(flight, 1800000), FLIGHT_ABORT);
 }
 
+TEST(flight, who_joins_after_the_ceiling_starts_no_call)
+{
+    struct world world = keyed_world();
+    world.params.ceiling_ms = 600000;
+    struct flight *flight = claiming(&world);
+    assert_int_equal(flight_on_deadline(flight, 590000), FLIGHT_WAIT);
+    flight_on_join(flight, 700000);
+    assert_int_equal(flight_on_claim(flight, FLIGHT_KEY_FREE), FLIGHT_RELEASE);
+    assert_int_equal(flight->verdict.error, HTTP_ERROR_DEADLINE);
+}
+
 TEST(flight, with_output_it_ends_at_the_ceiling_and_that_was_paid_for)
 {
     struct world world = keyed_world();
