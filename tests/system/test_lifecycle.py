@@ -176,6 +176,15 @@ def refusal(tmp_path, sockets, overrides, **variables):
     return done.stderr
 
 
+def test_seventeen_sockets_are_taken_over_and_not_one_more(launch, tmp_path, binary):
+    sockets = {f"s{number}": listening() for number in range(16)}
+    service = launch({}, port=port_of(sockets["s0"]), sockets={**sockets, "ops": listening()})
+    assert_answer(service.post(CHAT, question(CHAT, unique("many"))))
+    service.stop()
+    told = refusal(tmp_path, {f"s{number}": listening() for number in range(18)}, {})
+    assert "there are over 17" in told
+
+
 def test_a_handed_over_socket_does_not_give_the_operators_key_away(tmp_path, binary):
     told = refusal(tmp_path, {"one": listening("0.0.0.0")}, KEYS)
     assert "inherited sockets" in told and "0.0.0.0" in told and '"open": true' in told
