@@ -332,6 +332,69 @@ TEST(config, a_file_has_a_mebibyte_and_not_one_more)
         "unstream.json: the configuration cannot be read: a limit was reached\n");
 }
 
+/* {"upstreams": {...}} with so many, all alike. */
+static void upstreams_text(struct buf *text, int count)
+{
+    buf_clear(text);
+    buf_add_text(text, "{\"upstreams\": {");
+    for (int i = 0; i < count; i++)
+        buf_printf(text, "%s\"u%d\": {\"provider\": \"openai\"}", i ? "," : "", i);
+    buf_add_text(text, "}}");
+}
+
+TEST(config, there_are_sixty_four_upstreams_and_not_one_more)
+{
+    FIXTURE(f);
+    BUF(text, 16384);
+    upstreams_text(&text, 64);
+    assert_int_equal(fixture_load_file(&f, buf_text(&text)), OK);
+    assert_int_equal(f.config->upstream_count, 64);
+    upstreams_text(&text, 65);
+    assert_refused(
+        &f, buf_text(&text),
+        "unstream.json: upstreams: must have 1 to 64 entries, not 65; left out, openai "
+        "and anthropic come from the environment\n");
+}
+
+/* So many clients, of an upstream with a key. */
+static void clients_text(struct buf *text, int count)
+{
+    buf_clear(text);
+    buf_add_text(text, "{\"upstreams\": {\"openai\": {\"api_key\": \"sk-1\"}}, \"clients\": [");
+    for (int i = 0; i < count; i++)
+        buf_printf(text, "%s{\"name\": \"c%d\", \"token_sha256\": \"%064x\"}", i ? "," : "", i,
+                   i + 1);
+    buf_add_text(text, "]}");
+}
+
+TEST(config, there_are_4096_clients_and_not_one_more)
+{
+    FIXTURE(f);
+    BUF(text, 1 << 20);
+    clients_text(&text, 4096);
+    assert_int_equal(fixture_load_file(&f, buf_text(&text)), OK);
+    assert_int_equal(f.config->client_count, 4096);
+    clients_text(&text, 4097);
+    assert_refused(&f, buf_text(&text),
+                   "unstream.json: clients: must have at most 4096 entries, not 4097\n");
+}
+
+TEST(config, a_file_that_a_value_names_has_64_kib_at_most)
+{
+    static char content[65536 + 2] = "sk-1";
+    FIXTURE(f);
+    memset(content + 4, '\n', sizeof content - 5);
+    fixture_set(f.files, "/key", content);
+    static const char text[] = "{\"upstreams\": {\"openai\": {\"api_key\": \"@/key\"}}}";
+    assert_refused(
+        &f, text,
+        "unstream.json: upstreams.openai.api_key: the file \"/key\" cannot be read: a "
+        "limit was reached\n");
+    content[65536] = '\0';
+    assert_int_equal(fixture_load_file(&f, text), OK);
+    assert_span_equal(f.config->upstreams[0].api_key, "sk-1");
+}
+
 TEST(config, the_name_of_an_upstream_has_64_characters_at_most)
 {
     FIXTURE(f);
