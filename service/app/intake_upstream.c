@@ -5,7 +5,8 @@
 #include "core/splice.h"
 #include "core/upstream_request.h"
 
-enum { INTAKE_URL_BYTES_MAX = 16384 };
+/* The largest head that limits.header_bytes_max allows, behind the longest base_url. */
+enum { INTAKE_URL_BYTES_MAX = (64 << 10) + 4096 };
 
 /* Writes upstream_body from client_body. */
 enum rc intake_splice(struct intake *intake, struct intake_refusal *ret)

@@ -25,6 +25,14 @@ def test_a_body_is_nested_128_deep(service, route):
     assert_error(service.post(route, nested(route, 129)), route, 400, "invalid_json", retry=False)
 
 
+def test_a_query_is_as_long_as_the_head_allows(launch, provider):
+    service = launch({"limits": {"header_bytes_max": 32768}})
+    model, query = unique("query"), "x=" + "y" * 20_000
+    assert_answer(service.post(f"{CHAT}?{query}", question(CHAT, model)))
+    assert provider.requests(model)[0]["target"] == f"{CHAT}?{query}"
+    assert service.post(f"{CHAT}?x={'y' * 32768}", question(CHAT, model)).status in (414, 431)
+
+
 @pytest.mark.parametrize("header", ["Idempotency-Key", "X-Idempotency-Key"])
 def test_a_key_has_255_bytes(service, header):
     key = unique("key").ljust(255, "k")
