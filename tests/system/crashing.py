@@ -1,4 +1,5 @@
 """A service that dies and comes back on the same store, and clients that retry until they have it."""
+import contextlib
 import http.client
 import signal
 import sqlite3
@@ -54,26 +55,21 @@ class Crashing:
         raise AssertionError(f"no answer for {key} within {timeout_s} s")
 
     def database(self):
-        return sqlite3.connect(f"file:{self.directory}/unstream.db?mode=ro", uri=True)
+        """To be closed by a with statement."""
+        return contextlib.closing(sqlite3.connect(f"file:{self.directory}/unstream.db?mode=ro", uri=True))
 
     def assert_sound(self):
         """After a clean end: the file is whole, and nothing runs in it."""
-        database = self.database()
-        try:
+        with self.database() as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             assert database.execute("SELECT count(*) FROM keys WHERE state = 'running'").fetchone() == (0,)
             orphans = "SELECT count(*) FROM bodies WHERE body NOT IN (SELECT body FROM flights WHERE body)"
             assert database.execute(orphans).fetchone() == (0,)
-        finally:
-            database.close()
 
     def paid_calls(self):
         """Of all keys, oldest first."""
-        database = self.database()
-        try:
+        with self.database() as database:
             return [row[0] for row in database.execute("SELECT paid_calls FROM keys ORDER BY created_ms")]
-        finally:
-            database.close()
 
 
 def ask_in_background(crashing, key, model, seen):

@@ -26,9 +26,6 @@ class Client:
         self.command, self.needs = command, needs
         vars(self).update(members)
 
-    def missing(self):
-        return [name for name in self.needs if not program(name)]
-
     def run(self, edge, body, headers):
         url = edge.url + (self.route if self.base is None else self.base)
         data = json.dumps(body)

@@ -7,7 +7,9 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
+import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from support import ROOT, clean_environment, free_port, wait_until
@@ -158,10 +160,15 @@ class TotalLimit:
 
         self.service_port, self.limit_s = service.port, limit_s
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.handle_error = lambda *_: None  # clients may leave
+        self.server.handle_error = self.tell_what_is_wrong
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @staticmethod
+    def tell_what_is_wrong(*_):
+        if not isinstance(sys.exc_info()[1], OSError):  # clients may leave
+            traceback.print_exc()
 
     def ask(self, method, path, body, headers):
         """The service's reply if it is complete in time, else 504."""

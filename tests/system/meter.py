@@ -30,7 +30,9 @@ class Meter:
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
     def __getitem__(self, name):
-        return self.samples().get(name, 0)
+        """A series with labels is there once something was counted; one without always is."""
+        samples = self.samples()
+        return samples.get(name, 0) if "{" in name else samples[name]
 
     def wait_for(self, name, value):
         wait_until(lambda: self[name] == value, f"{name} to be {value}")

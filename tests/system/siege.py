@@ -1,6 +1,7 @@
 """What the hostile tests measure while something bad goes on: memory, descriptors, and a crowd of others
 that must be served rightly."""
 import contextlib
+import http.client
 import os
 import sys
 import threading
@@ -58,7 +59,11 @@ class Besieged(Service):
         def ask(route):
             while not wrong and not (stopping.is_set() and right):
                 body = question(route, unique("crowd"))
-                reply = self.post(route, body)
+                try:
+                    reply = self.post(route, body)
+                except (OSError, http.client.HTTPException) as error:  # a closed connection is no answer either
+                    wrong.append(error)
+                    return
                 (right if reply.status == 200 and reply.json == right_answer(body, route) else wrong).append(reply)
 
         threads = [threading.Thread(target=ask, args=(route,), daemon=True) for route in routes]

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from support import (CHAT, MESSAGES, ROUTES, UPSTREAMS, assert_answer, assert_error, base_config,
+from support import (CHAT, MESSAGES, ROUTES, SIMPLE, UPSTREAMS, assert_answer, assert_error, base_config,
                      clean_environment, free_port, merged, question, run_binary, sent_headers, unique, wait_until, Service)
 
 SECRET = "sk-operators-own-secret-0123456789"
@@ -100,7 +100,7 @@ def test_the_operators_key_is_not_offered_to_the_network(configured, address, ch
     done = configured({**OPERATORS_KEY, "listen": [f"{address}:{free_port()}"]}, *check)
     assert done.returncode == 78
     told = done.stdout + done.stderr
-    assert '"open": true' in told or '"open":true' in told
+    assert '"open": true' in told
     assert "clients" in told
     assert SECRET not in told
 
@@ -213,9 +213,20 @@ def test_the_tokens_help_is_no_mistake(binary, tmp_path):
     assert "token" in run_binary("--help", directory=tmp_path).stdout
 
 
-def test_a_route_without_upstream_says_how_to_configure_it(launch):
+def test_a_route_that_is_switched_off_says_so(launch):
     service = launch({"routes": {MESSAGES: False}})
-    assert service.post(MESSAGES, question(MESSAGES, "m")).status == 404
+    refused = service.post(MESSAGES, question(MESSAGES, "m"))
+    assert_error(refused, MESSAGES, 404)
+    assert "is switched off" in refused.error["message"]
+    assert_answer(service.post(CHAT, question(CHAT, unique("on"))))
+
+
+def test_a_route_without_upstream_says_how_to_configure_it(launch):
+    openai = {name: {"provider": "openai"} for name in UPSTREAMS}
+    service = launch({"upstreams": openai, "routes": {MESSAGES: {"upstream": None}, SIMPLE: {"api": "chat"}}})
+    refused = service.post(MESSAGES, question(MESSAGES, "m"))
+    assert_error(refused, MESSAGES, 404)
+    assert "set ANTHROPIC_API_KEY, or routes and upstreams" in refused.error["message"]
     assert_answer(service.post(CHAT, question(CHAT, unique("on"))))
 
 

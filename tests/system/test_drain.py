@@ -57,5 +57,5 @@ def test_a_drain_has_an_end(launch, provider):
     waiting = in_background(service.post, CHAT, question(CHAT, model))
     provider.wait_for(model)
     service.terminate()
-    assert waiting.result().status == 503
+    assert_error(waiting.result(), CHAT, 503, "draining", retry=True)
     service.assert_clean_end(20)

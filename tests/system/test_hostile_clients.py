@@ -9,9 +9,10 @@ import time
 
 import pytest
 
+from meter import Meter
 from siege import GROWTH_MAX, KIB, MIB, Besieged
-from support import (CHAT, MESSAGES, ROUTES, UPSTREAMS, RawConnection, Stalled, assert_answer, assert_error, free_port,
-                     in_background, question, raw_post, request, unique, wait_until)
+from support import (CHAT, ROUTES, UPSTREAMS, Stalled, assert_answer, assert_error, free_port, question, raw_post,
+                     request, unique, wait_until)
 
 BODY_BYTES_MAX = 64 * KIB
 READ_AWAY_BYTES_MAX = MIB
@@ -82,11 +83,6 @@ def send_all(connection, pieces):
 def for_ever(piece):
     while True:
         yield piece
-
-
-def reset(connection):
-    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.socket.close()
 
 
 # ---- request lines and heads
@@ -230,10 +226,7 @@ def test_a_head_without_end_is_cut(besieged, what):
 
 def test_empty_lines_without_end_are_cut_off(hasty):
     with hasty.bounded(), hasty.crowd(), hasty.connect() as connection:
-        while True:
-            if send_all(connection, [b"\r\n" * 64]) == 0:
-                break
-            time.sleep(0.05)
+        wait_until(lambda: send_all(connection, [b"\r\n" * 64]) == 0, "the end of the connection")
         assert not [status for status in statuses(all_replies(connection)) if status < 400]
 
 
@@ -422,16 +415,9 @@ def half_of(body):
     return raw_post(CHAT, body)[:-20]
 
 
-@pytest.fixture
-def metric(hasty):
-    def read(name):
-        lines = request(hasty.ops_port, "GET", "/metrics").body.decode().splitlines()
-        return float(next(line for line in lines if line.startswith(f"unstream_{name} ")).split()[1])
-    return read
-
-
 def leave_by_reset(connection):
-    reset(connection)
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.socket.close()
 
 
 def leave_by_close(connection):
@@ -443,7 +429,7 @@ def leave_by_half(connection):
 
 
 @pytest.mark.parametrize("leave", [leave_by_reset, leave_by_close, leave_by_half])
-def test_who_leaves_at_any_stage_leaves_nothing_behind(hasty, provider, metric, leave):
+def test_who_leaves_at_any_stage_leaves_nothing_behind(hasty, provider, leave):
     def stages():
         yield b""
         yield b"POST /v1"
@@ -464,8 +450,9 @@ def test_who_leaves_at_any_stage_leaves_nothing_behind(hasty, provider, metric, 
                 leave(connection)
                 left.append(connection)
     provider.release(hold)
-    wait_until(lambda: metric("flights_running") == 0, "their flights to end")
-    wait_until(lambda: metric("connections") == 0, "their connections to end")
+    meter = Meter(hasty.ops_port)
+    meter.wait_for("unstream_flights_running", 0)
+    meter.wait_for("unstream_connections", 0)
     wait_until(lambda: hasty.client_sockets() == 0, "their sockets to be closed")
     for connection in left:
         connection.socket.close()
@@ -521,7 +508,7 @@ def test_a_thousand_connections_that_come_and_go_leave_nothing_behind(hasty):
             connection = hasty.connect()
             if number % 3 == 0:
                 connection.send(LIVEZ)
-            (reset if number % 2 else leave_by_close)(connection)
+            (leave_by_reset if number % 2 else leave_by_close)(connection)
     wait_until(lambda: hasty.client_sockets() == 0, "their sockets to be closed")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from siege import KIB, MIB, Besieged
 from support import (CHAT, RESPONSES, assert_answer, assert_error, free_port, merged,
-                     question, unique)
+                     question, unique, wait_until)
 from hostile import (CHUNKED, CLOSED, EVENTS, STREAM_HEAD, Enemy, answer_rightly, right_answer,
                      right_events, says)
 
@@ -226,6 +226,7 @@ def test_a_line_without_end_is_cut_at_the_limit(victim, enemy):
         sent.append(peer.sent)
     key = unique("key")
     reply = victim.suffers(script, TOO_LARGE, 1, key=key)
+    wait_until(lambda: sent, "the call to be cut")
     assert sent[0] <= IN_FLIGHT_MAX
     model = next(reversed(enemy.scripts))
     again = victim.post(CHAT, question(CHAT, model), key)
@@ -322,11 +323,15 @@ def test_what_drips_in_is_given_up(victim, what):
 @pytest.mark.parametrize("status, outcome, calls", [(500, FAILED, CALLS_MAX), (503, (503, "upstream_error"), CALLS_MAX),
                                                     (302, FAILED, 1)])
 def test_an_error_without_end_is_cut(victim, status, outcome, calls):
+    sent = []
+
     def script(peer, _):
         peer.send(b"HTTP/1.1 %d Odd\r\n\r\n{" % status)
         peer.send_without_end(b"x" * 65536)
-        assert peer.sent <= IN_FLIGHT_MAX
+        sent.append(peer.sent)
     victim.suffers(script, outcome, calls)
+    wait_until(lambda: len(sent) == calls, "each call to be cut")
+    assert max(sent) <= IN_FLIGHT_MAX
 
 
 def test_a_refusal_without_end_is_wrapped(victim, enemy):

@@ -208,7 +208,7 @@ def test_another_media_type_is_told_what_to_send(service, route, headers):
     reply = service.post(route, gzip.compress(body) if "Content-Encoding" in headers else body,
                          headers=headers)
     assert_error(reply, route, 415)
-    assert "application/json" in reply.body.decode() or "Content-Encoding" in reply.body.decode()
+    assert ("Content-Encoding" if "Content-Encoding" in headers else "application/json") in reply.body.decode()
 
 
 @pytest.mark.parametrize("media", ["application/json", "application/json; charset=utf-8", "text/json",
@@ -312,7 +312,7 @@ def test_a_transfer_encoding_on_http_1_0_is_refused(service):
     with service.connect() as connection:
         connection.send(f"POST {CHAT} HTTP/1.0\r\n{JSON_TYPE}Transfer-Encoding: chunked\r\n\r\n"
                         "2\r\n{}\r\n0\r\n\r\n")
-        assert connection.reply().status in (400, 501)
+        assert connection.reply().status == 400
         assert connection.at_end()
 
 

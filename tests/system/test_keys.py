@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from support import (CHAT, assert_answer, free_port, in_background, question, request, run_binary,
+from support import (CHAT, assert_answer, free_port, held, in_background, question, request, run_binary,
                      unique)
 
 TOKEN, OPS_TOKEN = "client-secret-1234", "ops-secret-5678"
@@ -79,20 +79,20 @@ def test_keys_belong_to_the_client_that_is_named(operated, provider):
     assert nobody.returncode == 78
     assert "no configured client" in nobody.stderr
     assert service.keys("purge", "--older-than", "3600").stdout == "purged 0 keys\n"
-    assert service.keys("purge", "--client", "billing").stdout == "purged 1 key\n"
     for secret in (TOKEN, "sk-upstream", key):
         assert secret not in service.keys("list").stdout
+    assert service.keys("purge", "--client", "billing").stdout == "purged 1 key\n"
 
 
 def test_a_running_key_is_told_and_stays_when_all_is_purged(operated, provider):
     service = operated()
     key = unique("order")
-    model = provider.script(unique("model"), {"text": "A late answer.", "hold": "keys"})
+    model, hold = held(provider, text="A late answer.")
     running = in_background(service.post, CHAT, question(CHAT, model), key)
     provider.wait_for(model)
     assert " running " in service.keys("list").stdout
     assert service.keys("purge", "--older-than", "0").stdout == "purged 0 keys\n"
-    provider.release("keys")
+    provider.release(hold)
     assert_answer(running.result(), key_status="executed")
     assert " done " in service.keys("list").stdout
 
@@ -100,11 +100,11 @@ def test_a_running_key_is_told_and_stays_when_all_is_purged(operated, provider):
 def test_a_released_flight_goes_on_but_its_answer_is_not_stored(operated, provider):
     service = operated()
     key = unique("order")
-    model = provider.script(unique("model"), {"text": "A late answer.", "hold": "released"})
+    model, hold = held(provider, text="A late answer.")
     running = in_background(service.post, CHAT, question(CHAT, model), key)
     provider.wait_for(model)
     assert service.keys("release", "--key", key).stdout == "released 1 key\n"
-    provider.release("released")
+    provider.release(hold)
     assert_answer(running.result(), key_status="executed-unstored")
     assert " released " in service.keys("list").stdout
 

@@ -2,13 +2,13 @@
 import contextlib
 import hashlib
 import json
-import re
 import sqlite3
 
 import pytest
 
-from support import (CHAT, MESSAGES, UPSTREAMS, Stalled, assert_answer, assert_error, assert_whole, free_port,
-                     in_background, leave, question, raw_post, request, sent_body, unique, wait_until)
+from meter import Meter, with_ops
+from support import (CHAT, MESSAGES, UPSTREAMS, Stalled, assert_answer, assert_error, assert_whole, held,
+                     in_background, leave, question, raw_post, sent_body, unique, wait_until)
 
 MIB = 1 << 20
 ALICE = {"Authorization": "Bearer alice"}
@@ -19,13 +19,12 @@ class Observed:
     """A service with its metrics."""
 
     def __init__(self, launch, overrides=None, directory=None):
-        self.ops_port = free_port()
-        ops = {"ops_listen": f"127.0.0.1:{self.ops_port}"}
-        self.service = launch({**ONE_ATTEMPT, **ops, **(overrides or {})}, directory)
+        config, port = with_ops({**ONE_ATTEMPT, **(overrides or {})})
+        self.service = launch(config, directory)
+        self.meter = Meter(port)
 
     def metric(self, name):
-        text = request(self.ops_port, "GET", "/metrics").body.decode()
-        return int(re.search(rf"^unstream_{name} (\d+)$", text, re.MULTILINE)[1])
+        return self.meter[f"unstream_{name}"]
 
 
 @contextlib.contextmanager
@@ -42,12 +41,6 @@ def store_locked(service):
 
 def result_of(service, reply):
     return service.get(f"/requests/{reply['unstream-request-id']}", ALICE)
-
-
-def held(provider, word, **step):
-    model, hold = unique(word), unique("hold")
-    provider.script(model, {"hold": hold, **step})
-    return model, hold
 
 
 # ---- store trouble

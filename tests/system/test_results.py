@@ -6,8 +6,8 @@ import time
 
 import pytest
 from support import (CHAT, MESSAGES, RESPONSES, ROUTES, SIMPLE, UPSTREAMS, Service, assert_answer,
-                     assert_error, assert_whole, exact, free_port, in_background, question, raw_post, request, unique,
-                     wait_until)
+                     assert_error, assert_whole, exact, free_port, held, in_background, question, raw_post, request,
+                     unique, wait_until)
 
 TOKENS = {name: f"token-of-{name}" for name in ("alice", "bob")}
 ALICE, BOB = ({"Authorization": "Bearer " + TOKENS[name]} for name in ("alice", "bob"))
@@ -49,12 +49,6 @@ def conflicting(provider, binary, tmp_path_factory):
     service = Service(provider, tmp_path_factory.mktemp("conflicting"), edges("conflict"))
     yield service
     service.stop()
-
-
-def held(provider, hold="h", **step):
-    """A model whose answer is held after its first word, and the name that lets it go on."""
-    name = unique(hold)
-    return provider.script(unique("m"), {"hold": name, **step}), name
 
 
 def post(service, route, body, key=None, headers=None, who=ALICE):
@@ -391,13 +385,12 @@ def test_a_heartbeat_is_one_body_of_its_declared_length(beating, provider, route
     assert reply.body.strip() == again.body
 
 
-def test_an_error_before_the_first_output_keeps_its_status(beating, provider):
-    name = unique("h")
-    model = provider.script(unique("m"), {"hold": name, "hold_at": "head", "status": 404,
-                                          "body": {"error": {"message": "no such model"}}})
-    waiting = in_background(post, beating, CHAT, question(CHAT, model))
-    time.sleep(HOLD_S / 2)
-    provider.release(name)
+def test_an_error_before_the_first_output_keeps_its_status(launch, provider):
+    service = launch(edges("heartbeat", heartbeat_after_s=0.1, beat_s=0.1, hold_s=30))
+    model, hold = held(provider, hold_at="head", status=404, body={"error": {"message": "no such model"}})
+    waiting = in_background(post, service, CHAT, question(CHAT, model))
+    time.sleep(0.3)  # heartbeat_after_s alone begins nothing
+    provider.release(hold)
     assert waiting.result().status == 404
 
 

@@ -69,8 +69,7 @@ def test_usage_is_asked_for_whatever_the_chat_request_says(service, provider, op
                                   b'{"stream":false,"model":"m","str\\u0065am":null}'])
 def test_two_stream_members_are_refused(service, body):
     reply = service.post(CHAT, body)
-    assert_error(reply, CHAT, 400, retry=False)
-    assert reply.error["code"] in ("invalid_json", "invalid_request")
+    assert_error(reply, CHAT, 400, "invalid_json", retry=False)
 
 
 def test_the_query_string_arrives_unchanged(service, provider):
