@@ -7,8 +7,8 @@ import sqlite3
 
 import pytest
 
-from support import (CHAT, MESSAGES, UPSTREAMS, assert_answer, assert_error, free_port, in_background, merged,
-                     question, raw_post, request, sent_body, sent_headers, unique, wait_until)
+from support import (CHAT, MESSAGES, UPSTREAMS, assert_answer, assert_error, free_port, held, in_background,
+                     merged, question, raw_post, request, sent_body, sent_headers, unique, wait_until)
 
 FAILS = {"error": {"message": "x", "type": "server_error"}, "error_at": 3}  # in the middle of its stream
 
@@ -147,8 +147,10 @@ def test_what_needs_a_restart_is_told_and_the_rest_changes(launch):
     assert [line for line in events(service, "call_ended") if line["level"] == "debug"]
 
 
-def test_more_flights_may_run_after_a_reload(launch, provider):
-    service = launch({"limits": {"flights_max": 1, "queue_max": 0}})
+@pytest.mark.parametrize("limit", [lambda most: {"limits": {"flights_max": most}},
+                                   lambda most: {"upstreams": {"chat": {"flights_max": most}}}], ids=["all", "upstream"])
+def test_more_flights_may_run_after_a_reload(launch, provider, limit):
+    service = launch(merged({"limits": {"queue_max": 0}}, limit(1)))
     hold, models = unique("hold"), [unique("more"), unique("more")]
     waiting = []
     for model in models:
@@ -156,10 +158,44 @@ def test_more_flights_may_run_after_a_reload(launch, provider):
         waiting.append(in_background(service.post, CHAT, question(CHAT, model)))
         provider.wait_for(model)
         assert_error(service.post(CHAT, question(CHAT, unique("full"))), CHAT, 503, "overloaded")
-        reload(service, {"limits": {"flights_max": len(waiting) + 1}})
+        reload(service, limit(len(waiting) + 1))
     provider.release(hold)
     for future in waiting:
         assert_answer(future.result())
+
+
+def test_what_is_queued_begins_when_a_reload_makes_room(launch, provider):
+    service = launch({"limits": {"flights_max": 1, "queue_s": 60}})
+    (model, hold), queued = held(provider), unique("queued")
+    first = in_background(service.post, CHAT, question(CHAT, model))
+    provider.wait_for(model)
+    second = in_background(service.post, CHAT, question(CHAT, queued), timeout_s=15)
+    service.settle()
+    assert provider.hits(queued) == 0
+    reload(service, {"limits": {"flights_max": 2}})
+    assert_answer(second.result())
+    provider.release(hold)
+    assert_answer(first.result())
+
+
+def test_what_a_client_asked_for_counts_wherever_it_stands_in_the_file(launch):
+    one, two = ({**client(name), "requests_per_minute": 1} for name in ("one", "two"))
+    service = launch({**KEYS, "clients": [one, two]})
+    assert_answer(service.post(CHAT, question(CHAT, unique("first")), headers=bearer("one")))
+    reload(service, {"clients": [client("three"), two, one]})
+    assert_error(service.post(CHAT, question(CHAT, unique("second")), headers=bearer("one")), CHAT, 429, "rate_limited")
+    assert_answer(service.post(CHAT, question(CHAT, unique("first")), headers=bearer("two")))
+
+
+def test_who_is_idle_or_slow_is_cut_off_as_the_new_file_says(launch):
+    service = launch({})
+    reload(service, {"limits": {"keepalive_s": 1, "request_timeout_s": 0.5}})
+    with service.connect() as idle, service.connect() as slow:
+        idle.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle.reply().status == 200
+        slow.send("GET /livez HTTP/1.1\r\nHost: loc")
+        assert slow.at_end()
+        assert idle.at_end()
 
 
 def test_released_keys_are_remembered_as_long_as_the_new_file_says(launch, provider):
