@@ -83,15 +83,16 @@ static void wait_for_result(struct waiter *waiter, struct engine_flight *run)
     waiter->edge = edge_plan_result(route, prefer_read(&head->headers), in_chain);
     waiter->hop = in_chain ? waiter->ref.hop : 0;
     if (engine_wait_for(waiter, run, run->intake->config->limits.deadline_max_ms) != OK)
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
 }
 
 static void cancel(struct waiter *waiter, struct engine_flight *run)
 {
     waiter->shape = api_error_shape(run->intake->api);
     waiter->cancels = true;
+    waiter->edge = EDGE_PLAN_WAIT;
     if (engine_wait_for(waiter, run, run->intake->config->limits.deadline_max_ms) != OK) {
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
         return;
     }
     engine_flight_stop(run, HTTP_ERROR_CANCELLED);
@@ -176,7 +177,7 @@ static void send_stored(struct waiter *waiter, const struct flight_record *recor
     if (answer.body)
         send_outcome(waiter, record, &answer);
     else
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "its memory is full");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "its memory is full");
 }
 
 /* What the store has no body of may be in memory: an answer that must not be at rest, or one
@@ -185,9 +186,7 @@ static const struct answer *answer_in_memory(const struct waiter *waiter,
                                              const struct flight_record *record)
 {
     const struct answer_to_keep *kept = answers_find(&waiter->engine->answers, &record->key);
-    bool same = kept && memcmp(kept->flight.bytes, record->flight.bytes,
-                               sizeof record->flight.bytes) == 0;
-    return same ? &kept->answer : NULL;
+    return kept && flight_id_eq(kept->flight, record->flight) ? &kept->answer : NULL;
 }
 
 /* Its process died, or its end did not reach the store and its key was released later. */
@@ -323,7 +322,7 @@ void engine_result(struct waiter *waiter)
     if (rc == OK)
         rc = identify(waiter);
     if (rc == E_NOMEM) {
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
         return;
     }
     if (rc != OK) {
