@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+_Static_assert(CANONICAL_VALUES_MAX == 262144, "the text of JSON_TOO_MANY names it");
+
 /* A member of an object that is being read. */
 struct member {
     uint32_t name_start, name_n; /* in `names` */
