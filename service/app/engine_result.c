@@ -197,6 +197,26 @@ static bool is_interrupted(const struct flight_record *record)
            span_is(record->answer.error_code, code);
 }
 
+/* Its flight was given up by this process, and the next one says what becomes of it: an accepted
+ * request goes on there. */
+static void put_off(struct waiter *waiter)
+{
+    const bool by_token = waiter->ref.by_token;
+    const struct reply_running running = {
+        .flight_id = waiter->id_text,
+        .status = 202,
+        .token = by_token ? &waiter->ref.token : NULL,
+        .edge = &waiter->edge,
+    };
+    bool reads = !span_is(http_request_head(waiter->request)->method, "DELETE");
+    if (!reads || (by_token && waiter->ref.in_chain)) { /* which never gets 202 */
+        engine_refuse(waiter, HTTP_ERROR_DRAINING, NULL);
+        return;
+    }
+    waiter->status = running.status;
+    reply_running(waiter->request, &running);
+}
+
 static void serve_ended(struct waiter *waiter, const struct flight_record *record)
 {
     enum api api;
@@ -206,7 +226,9 @@ static void serve_ended(struct waiter *waiter, const struct flight_record *recor
         waiter->shape = api_error_shape(api);
     bool cancels = span_is(http_request_head(waiter->request)->method, "DELETE");
     bool lost = record->state == FLIGHT_ROW_RUNNING && !kept; /* the next start may run it */
-    if (cancels && !lost)
+    if (lost && waiter->engine->draining)
+        put_off(waiter);
+    else if (cancels && !lost)
         engine_refuse(waiter, HTTP_ERROR_ALREADY_FINISHED, NULL);
     else if (kept)
         send_outcome(waiter, record, kept);
