@@ -500,7 +500,7 @@ def test_a_deadline_that_passed_while_it_was_down_is_504_at_the_location(launch,
 
 def test_a_quick_answer_within_the_wait_is_the_answer(service, provider):
     reply = post(service, CHAT, question(CHAT, unique("m")), headers={"Prefer": "respond-async, wait=20"})
-    assert reply.status == 200
+    assert reply.status == 200 and reply["preference-applied"] == "wait=20" and reply["vary"] == "Prefer"
     key, body = unique("key"), question(CHAT, unique("m"))
     assert_answer(post(service, CHAT, body, key), key_status="executed")
     assert_answer(post(service, CHAT, body, key, {"Prefer": "respond-async"}), key_status="replayed")
