@@ -448,6 +448,8 @@ bool admission_change_upstream(struct admission *admission, size_t index,
     upstream->max = params->flights_max;
     brake_set_max(&upstream->gate.brake, upstream->max, admission->now_ms);
     admission_update_gate(admission, &upstream->gate);
+    if (!upstream->shares_gate)
+        admission_change_lanes(admission, upstream);
     if (!other)
         return true;
     if (upstream->tickets > 0)

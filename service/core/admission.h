@@ -131,7 +131,7 @@ MUST_CHECK enum rc admission_add_upstream(struct admission *admission,
                                           const struct admission_upstream_params *params,
                                           size_t *ret_index);
 /* Other limits from now on.  Whether its credential is shared changes only while it has no
- * tickets: true if all was taken over. */
+ * tickets: true if all was taken over.  Takes a time that grows with the number of clients. */
 bool admission_change_upstream(struct admission *admission, size_t index,
                                const struct admission_upstream_params *params);
 /* It must have no tickets. */

@@ -54,6 +54,9 @@ struct admission_lane *admission_enter_lane(struct admission *admission,
 void admission_exit_lane(struct admission *admission, struct admission_lane *lane);
 /* After any change of its queue. */
 void admission_update_lane(struct admission *admission, struct admission_lane *lane);
+/* The upstream, which does not share its gate, has another max. */
+void admission_change_lanes(struct admission *admission,
+                            const struct admission_upstream *upstream);
 /* Forget the lanes at an upstream (NULL: at all) that are only kept for what their brakes
  * remember. */
 void admission_forget_lanes(struct admission *admission,

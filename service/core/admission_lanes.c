@@ -192,6 +192,20 @@ void admission_exit_lane(struct admission *admission, struct admission_lane *lan
     release_lane(admission, lane);
 }
 
+void admission_change_lanes(struct admission *admission,
+                            const struct admission_upstream *upstream)
+{
+    struct admission_party *party;
+    size_t position = 0;
+    while ((party = map_next(&admission->parties, &position)) != NULL) {
+        struct admission_lane *lane = admission_find_lane(party, upstream);
+        if (!lane)
+            continue;
+        brake_set_max(&lane->own.brake, upstream->max, admission->now_ms);
+        admission_update_gate(admission, &lane->own);
+    }
+}
+
 void admission_forget_lanes(struct admission *admission,
                             const struct admission_upstream *upstream)
 {
