@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from support import (CHAT, MESSAGES, UPSTREAMS, assert_answer, assert_error, free_port, held, in_background,
+from support import (CHAT, MESSAGES, UPSTREAMS, Stalled, assert_answer, assert_error, free_port, held, in_background,
                      merged, question, raw_post, request, sent_body, sent_headers, unique, wait_until)
 
 FAILS = {"error": {"message": "x", "type": "server_error"}, "error_at": 3}  # in the middle of its stream
@@ -187,15 +187,25 @@ def test_what_a_client_asked_for_counts_wherever_it_stands_in_the_file(launch):
     assert_answer(service.post(CHAT, question(CHAT, unique("first")), headers=bearer("two")))
 
 
-def test_who_is_idle_or_slow_is_cut_off_as_the_new_file_says(launch):
+def test_who_is_idle_or_slow_is_cut_off_as_the_new_file_says(launch, provider):
     service = launch({})
-    reload(service, {"limits": {"keepalive_s": 1, "request_timeout_s": 0.5}})
-    with service.connect() as idle, service.connect() as slow:
+    reload(service, {"limits": {"keepalive_s": 1, "request_timeout_s": 0.5, "request_bytes_per_s_min": 1,
+                                "reply_bytes_per_s_min": 64 << 20}})
+    with service.connect() as idle, service.connect() as slow, service.connect() as sending, \
+            Stalled(service.port) as reading:
         idle.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert idle.reply().status == 200
         slow.send("GET /livez HTTP/1.1\r\nHost: loc")
+        whole = raw_post(CHAT, b" " * 2000)
+        sending.send(whole[:1000])  # which is enough for some minutes now
+        model = provider.script(unique("large"), {"text": "x" * (8 << 20)})
+        reading.send(raw_post(CHAT, question(CHAT, model)))
         assert slow.at_end()
         assert idle.at_end()
+        sending.send(whole[1000:])
+        assert sending.reply().status == 400
+        wait_until(lambda: [line for line in events(service, "request") if line.get("model") == model],
+                   "the end of who does not read")
 
 
 def test_released_keys_are_remembered_as_long_as_the_new_file_says(launch, provider):
