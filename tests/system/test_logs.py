@@ -141,16 +141,20 @@ def test_a_fallbacks_answer_names_the_fallback(logged, provider):
 
 
 def test_the_end_of_a_hold(logged, provider):
-    edges = {CHAT: {"edge": "conflict", "hold_s": 1}, MESSAGES: {"edge": "redirect", "hold_s": 1},
-             RESPONSES: {"edge": "heartbeat", "hold_s": 1, "heartbeat_after_s": 1}}
+    edges = {CHAT: {"edge": "conflict", "hold_s": 0.2}, MESSAGES: {"edge": "redirect", "hold_s": 0.2},
+             RESPONSES: {"edge": "heartbeat", "hold_s": 0.2, "heartbeat_after_s": 0.1}}
     service, lines = logged({"routes": edges, "upstreams": {name: {"api_key": "sk-x"} for name in UPSTREAMS}})
-    replies = []
-    for route, prefer in [(CHAT, ""), (MESSAGES, ""), (RESPONSES, ""), (CHAT, "respond-async")]:
-        model = provider.script(unique("model"), {"pause_s": 2})
-        headers = {"Prefer": prefer} if prefer else {}
-        replies.append(in_background(service.post, route, question(route, model), unique("key"), headers))
-    for reply in replies:
-        reply.result()
+    (model, hold), holds = held(provider), []
+    with service.connect() as beating:
+        beating.send(raw_post(RESPONSES, question(RESPONSES, model), "1.1", f"Idempotency-Key: {unique('key')}"))
+        for route, prefer in [(CHAT, {}), (MESSAGES, {}), (CHAT, {"Prefer": "respond-async"})]:
+            model, its_hold = held(provider)
+            holds.append(its_hold)
+            service.post(route, question(route, model), unique("key"), prefer)
+        assert beating.receive()  # its head
+        for name in (hold, *holds):
+            provider.release(name)
+        assert beating.reply().status == 200
     for hold, status in [("conflict", 503), ("redirect", 303), ("heartbeat", 200), ("accepted", 202)]:
         [line] = lines(hold=hold)
         assert line["status"] == status and line["upstream"]

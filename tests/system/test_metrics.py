@@ -5,8 +5,8 @@ import subprocess
 import pytest
 
 from meter import Meter, series, with_ops
-from support import (CHAT, MESSAGES, SIMPLE, UPSTREAMS, assert_answer, in_background, leave, question, unique,
-                     wait_until)
+from support import (CHAT, MESSAGES, RESPONSES, SIMPLE, UPSTREAMS, assert_answer, held, in_background, leave,
+                     question, raw_post, unique, wait_until)
 from test_admission import TOO_MANY, as_client, client, with_clients
 
 INPUT, OUTPUT = 4, 12  # tokens of the usual question and answer
@@ -194,17 +194,23 @@ def test_a_models_name_can_break_out_of_nothing(start):
 # ---- short edges
 
 def test_holds_that_end(start, provider):
-    edges = {CHAT: {"edge": "conflict", "hold_s": 1}, MESSAGES: {"edge": "redirect", "hold_s": 1},
-             "/v1/responses": {"edge": "heartbeat", "hold_s": 1, "heartbeat_after_s": 1}}
+    edges = {CHAT: {"edge": "conflict", "hold_s": 0.2}, MESSAGES: {"edge": "redirect", "hold_s": 0.2},
+             RESPONSES: {"edge": "heartbeat", "hold_s": 0.2, "heartbeat_after_s": 0.1}}
     service, meter = start({"routes": edges, "upstreams": {name: {"api_key": "sk-x"} for name in UPSTREAMS}})
-    models, replies = {}, {}
+    bodies, holds = {}, []
     for route in edges:
-        models[route] = provider.script(unique("model"), {"pause_s": 2.5})
-        replies[route] = in_background(service.post, route, question(route, models[route]), unique("key"))
-    assert replies[CHAT].result().status == 503
-    redirect = replies[MESSAGES].result()
+        model, hold = held(provider)
+        bodies[route] = question(route, model)
+        holds.append(hold)
+    assert service.post(CHAT, bodies[CHAT], unique("key")).status == 503
+    redirect = service.post(MESSAGES, bodies[MESSAGES], unique("key"))
     assert redirect.status == 303
-    assert replies["/v1/responses"].result().status == 200
+    with service.connect() as beating:
+        beating.send(raw_post(RESPONSES, bodies[RESPONSES], "1.1", f"Idempotency-Key: {unique('key')}"))
+        assert beating.receive()  # its head
+        for hold in holds:
+            provider.release(hold)
+        assert beating.reply().status == 200
     wait_until(lambda: meter["unstream_flights_running"] == 0, "all to end")
     assert service.get(redirect["location"]).status == 200
     moved = meter.moved()
