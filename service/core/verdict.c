@@ -109,3 +109,59 @@ struct verdict verdict_of(const struct attempt_outcome *outcome,
     }
     return verdict_error(HTTP_ERROR_OVERLOADED, attempt_end_text(ATTEMPT_NO_RESOURCES));
 }
+
+/* ---- relayed requests */
+
+/* The words for generations speak of streams and of retries. */
+static const struct {
+    enum http_error generation, relay;
+} relay_errors[] = {
+    {HTTP_ERROR_UPSTREAM, HTTP_ERROR_RELAY},
+    {HTTP_ERROR_UPSTREAM_OVERLOADED, HTTP_ERROR_RELAY_OVERLOADED},
+    {HTTP_ERROR_UPSTREAM_UNREACHABLE, HTTP_ERROR_RELAY_UNREACHABLE},
+    {HTTP_ERROR_UPSTREAM_INCOMPLETE, HTTP_ERROR_RELAY_INCOMPLETE},
+};
+
+static const struct {
+    enum attempt_end end;
+    const char *text;
+} relay_details[] = {
+    {ATTEMPT_TRUNCATED, "it was cut"},
+    {ATTEMPT_MALFORMED, "it is malformed, or compressed, which nobody asked for"},
+    {ATTEMPT_FIRST_EVENT_TIMEOUT, "it did not begin in time"},
+    {ATTEMPT_IDLE_TIMEOUT, "it stood still"},
+};
+
+static struct verdict relay_verdict_error(const struct verdict *verdict, enum attempt_end end)
+{
+    const char *detail = verdict->detail;
+    for (size_t i = 0; i < COUNT_OF(relay_details); i++)
+        if (relay_details[i].end == end)
+            detail = relay_details[i].text;
+    for (size_t i = 0; i < COUNT_OF(relay_errors); i++)
+        if (relay_errors[i].generation == verdict->error)
+            return verdict_error(relay_errors[i].relay, detail);
+    return *verdict;
+}
+
+struct verdict verdict_of_relayed(const struct attempt_outcome *outcome, int64_t retry_after_ms,
+                                  bool key_is_ours)
+{
+    const struct retry_decision decision = {.verdict = RETRY_FINAL,
+                                            .retry_after_ms = retry_after_ms};
+    struct verdict verdict = verdict_of(outcome, &decision, key_is_ours);
+    switch (verdict.body) {
+    case VERDICT_ANSWER:
+        verdict.status = (unsigned)outcome->status;
+        break;
+    case VERDICT_UPSTREAM_BODY:
+        if (verdict.status != 429)
+            verdict.retry = HTTP_ERROR_RETRY_UNSAID;
+        break;
+    case VERDICT_OWN_ERROR:
+        return relay_verdict_error(&verdict, outcome->end);
+    case VERDICT_STORED:
+        break;
+    }
+    return verdict;
+}
