@@ -150,6 +150,7 @@ enum flight_order engine_call(struct engine_flight *run)
         .idle_timeout_ms = upstream->idle_timeout_ms,
         .time_left_ms = run->flight.params.ceiling_ms - now_ms,
         .plain = intake->relay,
+        .counts_usage = intake->relay && intake->operation,
         .assemble = {.api = intake->route->api,
                      .choices = intake->choices,
                      .add_annotations =

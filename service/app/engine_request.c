@@ -65,13 +65,15 @@ static void name_route(struct waiter *waiter, const struct http_head *head)
         waiter->shape = api_error_shape(api);
         return;
     }
-    struct span relayed = relay_match(&config->relay, head->method, head->path).route;
-    struct span name =
-        relayed.p ? arena_copy(http_request_arena(waiter->request), relayed) : SPAN_ABSENT;
-    if (!name.p)
+    const struct relay_match match = relay_match(&config->relay, head->method, head->path);
+    if (!match.gets && !match.posts)
         return;
-    waiter->route = name.p;
     waiter->shape = api_error_shape(relay_api(config, head));
+    struct span name = match.route.p
+                           ? arena_copy(http_request_arena(waiter->request), match.route)
+                           : SPAN_ABSENT;
+    if (name.p)
+        waiter->route = name.p;
 }
 
 static struct waiter *waiter_new(struct engine *engine, struct http_request *request)
@@ -181,7 +183,8 @@ static void on_request(void *context, struct http_request *request)
     if (waiter->intake->caller.client)
         waiter->client =
             arena_copy(http_request_arena(request), waiter->intake->caller.client->name);
-    waiter->model = arena_copy(http_request_arena(request), waiter->intake->model);
+    if (waiter->intake->model.p)
+        waiter->model = arena_copy(http_request_arena(request), waiter->intake->model);
     http_request_drop_body(request);
     find_flight(waiter);
 }

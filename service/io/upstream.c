@@ -103,6 +103,7 @@ static struct transfer *transfer_new(const struct transfer_params *params)
     transfer->idle_timeout_ms = params->idle_timeout_ms;
     transfer->deadline_ms = upstream_later(transfer->start_ms, params->time_left_ms);
     transfer->plain = params->plain;
+    transfer->counts_usage = params->counts_usage;
     transfer->assemble = params->assemble;
     transfer->start_order.run = start_ordered;
     transfer->cancel_order.run = cancel_ordered;

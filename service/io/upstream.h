@@ -42,6 +42,7 @@ struct transfer_params {
     int64_t time_left_ms; /* the transfer ends with ATTEMPT_DEADLINE after this */
     /* A 2xx body is kept as it comes instead of assembled, up to assemble.answer_bytes_max. */
     bool plain;
+    bool counts_usage; /* plain: its tokens are those that `usage` in the body tells */
     struct assemble_params assemble;
     /* The first output came (at most once, before on_end): the call will be billed. */
     void (*on_output)(void *context);

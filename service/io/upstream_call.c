@@ -1,6 +1,7 @@
 #include "io/upstream_internal.h"
 
 #include "base/crash_point.h"
+#include "core/usage.h"
 
 #include <stdlib.h>
 
@@ -78,6 +79,16 @@ static bool end_body(struct response *response, enum attempt_end end, struct blo
     return *ret != NULL;
 }
 
+static void count_usage(struct call *call, const struct blob *body)
+{
+    struct assemble_progress *progress = &call->response.progress;
+    if (!call->transfer->counts_usage || !body)
+        return;
+    const struct usage usage = usage_of_answer(blob_span(body));
+    progress->input_tokens = usage.input_tokens;
+    progress->output_tokens = usage.output_tokens;
+}
+
 static int64_t since_start(const struct transfer *transfer, int64_t at_ms)
 {
     return at_ms > transfer->start_ms ? at_ms - transfer->start_ms : 0;
@@ -92,6 +103,8 @@ void upstream_call_end(struct call *call, enum attempt_end end)
     struct attempt_outcome *outcome = &transfer->outcome;
     if (!end_body(response, end, &outcome->body))
         end = ATTEMPT_NO_RESOURCES;
+    if (end == ATTEMPT_ANSWERED)
+        count_usage(call, outcome->body);
     outcome->end = end;
     outcome->status = (int)response->status;
     outcome->cause = outcome->body ? NULL : call->cause; /* a body says more */

@@ -62,7 +62,7 @@ struct transfer {
                                           URL's */
     struct curl_slist *headers;        /* in the arena */
     struct blob *body;                 /* NULL: GET */
-    bool plain;
+    bool plain, counts_usage;
     int64_t start_ms, connect_timeout_ms, first_event_timeout_ms, idle_timeout_ms, deadline_ms;
     struct assemble_params assemble;
     /* Written by the one side, read by the other at any time. */

@@ -103,6 +103,20 @@ TEST(telemetry, the_buckets_are_those_that_opentelemetry_advises)
     assert_memory_equal(strstr(at, "le=\"") + 4, "+Inf", 4);
 }
 
+TEST(telemetry, what_is_no_operation_is_not_told_as_one)
+{
+    TELEMETRY(t);
+    const struct attempt_outcome outcome = {
+        .status = 200, .total_ms = 10, .first_event_ms = -1, .progress = {.input_tokens = 8}};
+    telemetry_call(&t, &(struct telemetry_call){.outcome = &outcome});
+    assert_null(strstr(text_of(&t), "gen_ai_operation_name"));
+    telemetry_call(&t, &(struct telemetry_call){
+                           .operation = "embeddings", .model = SPAN("e"), .outcome = &outcome});
+    assert_line(&t, "gen_ai_client_token_usage_sum{gen_ai_operation_name=\"embeddings\","
+                    "gen_ai_provider_name=\"openai\",gen_ai_request_model=\"e\","
+                    "gen_ai_token_type=\"input\"} 8");
+}
+
 TEST(telemetry, an_error_is_a_status_or_how_the_call_ended)
 {
     TELEMETRY(t);
