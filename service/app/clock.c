@@ -1,6 +1,7 @@
 #include "app/clock.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 int64_t clock_unix_ms(void)
@@ -29,4 +30,12 @@ uint64_t clock_dice(void)
         left = POOL_DRAWS;
     }
     return pool[--left];
+}
+
+void clock_random(uint8_t *to, size_t n)
+{
+    for (size_t i = 0; i < n; i += sizeof(uint64_t)) {
+        uint64_t dice = clock_dice();
+        memcpy(to + i, &dice, n - i < sizeof dice ? n - i : sizeof dice);
+    }
 }

@@ -3,6 +3,7 @@
 #ifndef APP_CLOCK_H
 #define APP_CLOCK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Milliseconds since 1970; may jump in both directions. */
@@ -11,5 +12,7 @@ int64_t clock_unix_ms(void);
 int64_t clock_monotonic_us(void);
 /* 64 random bits of cryptographic quality, never the same twice. */
 uint64_t clock_dice(void);
+/* n such bytes. */
+void clock_random(uint8_t *to, size_t n);
 
 #endif
