@@ -25,8 +25,7 @@ enum { RELAY_PATTERNS_MAX = 32, RELAY_PATTERN_BYTES_MAX = 128 };
     X(RELAY_TOO_LONG, "is over 128 bytes")                                                     \
     X(RELAY_BAD_METHOD, "must begin with GET or POST, as in \"GET /v1/models\"")               \
     X(RELAY_BAD_PATH,                                                                          \
-      "must have a path below /v1/ of letters, digits and -._~: only, with /* at its end "     \
-      "for what is below it")                                                                  \
+      "needs a path below /v1/ of letters, digits and -._~:, and may end in /*")               \
     X(RELAY_SHADOWS, "stands for a path that this service answers itself; name others")
 
 enum relay_fault {

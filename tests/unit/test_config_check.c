@@ -423,9 +423,9 @@ TEST(config_check, each_mistake_in_the_relay_is_told)
         "\"POST /v1/messages\"]}",
         "unstream.json: relay[1]: \"PUT /v1/files\" must begin with GET or POST, as in \"GET "
         "/v1/models\"\n"
-        "unstream.json: relay[2]: \"GET /livez\" must have a path below /v1/ of letters, "
-        "digits "
-        "and -._~: only, with /* at its end for what is below it\n"
+        "unstream.json: relay[2]: \"GET /livez\" needs a path below /v1/ of letters, digits "
+        "and "
+        "-._~:, and may end in /*\n"
         "unstream.json: relay[3]: \"POST /v1/messages\" stands for a path that this service "
         "answers itself; name others\n");
 }
