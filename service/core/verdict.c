@@ -32,6 +32,14 @@ static struct verdict upstream_body(int status, enum http_error_retry retry,
     };
 }
 
+/* A provider's Retry-After as one of our own. */
+static unsigned within_bounds(unsigned after_s)
+{
+    if (after_s < 1)
+        return 1;
+    return after_s < VERDICT_RETRY_AFTER_MAX_S ? after_s : VERDICT_RETRY_AFTER_MAX_S;
+}
+
 /* Too many requests, and all our own retries could not wait it out. */
 static struct verdict rate_limited(const struct attempt_outcome *outcome,
                                    int64_t retry_after_ms)
@@ -39,11 +47,7 @@ static struct verdict rate_limited(const struct attempt_outcome *outcome,
     unsigned after_s = seconds_up(retry_after_ms);
     if (after_s > VERDICT_PATIENCE_MAX_S || attempt_quota_exhausted(outcome))
         return upstream_body(429, HTTP_ERROR_RETRY_NO, after_s);
-    if (after_s < 1)
-        after_s = 1;
-    if (after_s > VERDICT_RETRY_AFTER_MAX_S)
-        after_s = VERDICT_RETRY_AFTER_MAX_S;
-    return upstream_body(429, HTTP_ERROR_RETRY_YES, after_s);
+    return upstream_body(429, HTTP_ERROR_RETRY_YES, within_bounds(after_s));
 }
 
 /* The provider answered with an error, by its status or in its stream. */
@@ -132,16 +136,26 @@ static const struct {
     {ATTEMPT_IDLE_TIMEOUT, "it stood still"},
 };
 
-static struct verdict relay_verdict_error(const struct verdict *verdict, enum attempt_end end)
+static const char *relay_detail(enum attempt_end end, const char *otherwise)
 {
-    const char *detail = verdict->detail;
     for (size_t i = 0; i < COUNT_OF(relay_details); i++)
         if (relay_details[i].end == end)
-            detail = relay_details[i].text;
-    for (size_t i = 0; i < COUNT_OF(relay_errors); i++)
-        if (relay_errors[i].generation == verdict->error)
-            return verdict_error(relay_errors[i].relay, detail);
-    return *verdict;
+            return relay_details[i].text;
+    return otherwise;
+}
+
+static struct verdict relay_verdict_error(const struct verdict *before, enum attempt_end end,
+                                          int64_t retry_after_ms)
+{
+    struct verdict verdict = *before;
+    for (size_t i = 0; i < COUNT_OF(relay_errors); i++) {
+        if (relay_errors[i].generation != before->error)
+            continue;
+        verdict = verdict_error(relay_errors[i].relay, relay_detail(end, before->detail));
+        if (retry_after_ms >= 0)
+            verdict.retry_after_s = within_bounds(seconds_up(retry_after_ms));
+    }
+    return verdict;
 }
 
 struct verdict verdict_of_relayed(const struct attempt_outcome *outcome, int64_t retry_after_ms,
@@ -159,7 +173,7 @@ struct verdict verdict_of_relayed(const struct attempt_outcome *outcome, int64_t
             verdict.retry = HTTP_ERROR_RETRY_UNSAID;
         break;
     case VERDICT_OWN_ERROR:
-        return relay_verdict_error(&verdict, outcome->end);
+        return relay_verdict_error(&verdict, outcome->end, retry_after_ms);
     case VERDICT_STORED:
         break;
     }

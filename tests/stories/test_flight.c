@@ -348,6 +348,24 @@ TEST(flight, a_refused_credential_of_the_operator_is_not_for_who_relays_either)
     play(&world, "0 call\n10 answer 502 upstream_credentials_invalid, do not retry");
 }
 
+TEST(flight, a_provider_that_is_overloaded_may_say_when_to_come_again)
+{
+    static const struct {
+        const char *retry_after, *answer;
+    } cases[] = {
+        {"0", "10 answer 503 upstream_error, after 1 s"},
+        {"8", "10 answer 503 upstream_error, after 8 s"},
+        {"9", "10 answer 503 upstream_error, after 8 s"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct world world = relayed_world(refuses(503));
+        world.calls[0].retry_after = cases[i].retry_after;
+        BUF(expected, 256);
+        buf_printf(&expected, "0 call\n%s", cases[i].answer);
+        play(&world, buf_text(&expected));
+    }
+}
+
 TEST(flight, a_relayed_request_ends_at_its_deadline)
 {
     struct world world = relayed_world(answers_after(590001));
