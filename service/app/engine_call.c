@@ -76,6 +76,7 @@ static void count_call(struct engine_flight *run, bool cancelled)
     struct engine_counts *counts = &run->engine->counts;
     const struct attempt_outcome *outcome = &run->outcome;
     const struct telemetry_call call = {
+        .operation = run->intake->operation,
         .provider = run->intake->upstream->provider,
         .model = run->intake->model,
         .outcome = outcome,
@@ -83,7 +84,7 @@ static void count_call(struct engine_flight *run, bool cancelled)
     };
     telemetry_call(&run->engine->telemetry, &call);
     *(cancelled ? &counts->attempts_cancelled : &counts->attempts[outcome->end]) += 1;
-    if (outcome->end != ATTEMPT_ANSWERED)
+    if (outcome->end != ATTEMPT_ANSWERED && call.operation)
         counts->maybe_billed_in_vain += attempt_may_be_billed(outcome);
     counts->input_tokens += outcome->progress.input_tokens;
     counts->output_tokens += outcome->progress.output_tokens;
@@ -148,6 +149,8 @@ enum flight_order engine_call(struct engine_flight *run)
         .first_event_timeout_ms = upstream->first_event_timeout_ms,
         .idle_timeout_ms = upstream->idle_timeout_ms,
         .time_left_ms = run->flight.params.ceiling_ms - now_ms,
+        .plain = intake->relay,
+        .counts_usage = intake->relay && intake->operation,
         .assemble = {.api = intake->route->api,
                      .choices = intake->choices,
                      .add_annotations =

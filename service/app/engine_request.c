@@ -3,6 +3,7 @@
 
 #include "app/clock.h"
 #include "app/probes.h"
+#include "core/relay.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -51,20 +52,39 @@ static void refuse_intake(struct waiter *waiter, enum rc rc,
     engine_refuse_method(waiter, refusal->error, refusal->detail, refusal->allow);
 }
 
+/* What it is called in logs and metrics, and whose errors its caller reads. */
+static void name_route(struct waiter *waiter, const struct http_head *head)
+{
+    enum api api;
+    const struct config *config = waiter->engine->config;
+    waiter->is_result = result_url_is_one(head->path);
+    waiter->route = waiter->is_result ? "/requests" : "other";
+    waiter->shape = SHAPE_PROBLEM;
+    if (api_from_path(head->path, &api)) {
+        waiter->route = api_route(api);
+        waiter->shape = api_error_shape(api);
+        return;
+    }
+    const struct relay_match match = relay_match(&config->relay, head->method, head->path);
+    if (!match.gets && !match.posts)
+        return;
+    waiter->shape = api_error_shape(relay_api(config, head));
+    struct span name = match.route.p
+                           ? arena_copy(http_request_arena(waiter->request), match.route)
+                           : SPAN_ABSENT;
+    if (name.p)
+        waiter->route = name.p;
+}
+
 static struct waiter *waiter_new(struct engine *engine, struct http_request *request)
 {
     const struct http_head *head = http_request_head(request);
     struct waiter *waiter = arena_alloc(http_request_arena(request), sizeof *waiter);
     if (!waiter)
         return NULL;
-    enum api api;
     waiter->engine = engine;
     waiter->request = request;
-    waiter->is_result = result_url_is_one(head->path);
-    waiter->route = api_from_path(head->path, &api) ? api_route(api)
-                    : waiter->is_result             ? "/requests"
-                                                    : "other";
-    waiter->shape = api_from_path(head->path, &api) ? api_error_shape(api) : SHAPE_PROBLEM;
+    name_route(waiter, head);
     waiter->first_event_ms = waiter->generation_ms = -1;
     list_init(&waiter->link);
     list_init(&waiter->same_body);
@@ -160,7 +180,8 @@ static void on_request(void *context, struct http_request *request)
     if (waiter->intake->caller.client)
         waiter->client =
             arena_copy(http_request_arena(request), waiter->intake->caller.client->name);
-    waiter->model = arena_copy(http_request_arena(request), waiter->intake->model);
+    if (waiter->intake->model.p)
+        waiter->model = arena_copy(http_request_arena(request), waiter->intake->model);
     http_request_drop_body(request);
     find_flight(waiter);
 }

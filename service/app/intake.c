@@ -26,6 +26,7 @@ struct intake *intake_new(const struct intake_context *context)
         return NULL;
     arena_init(&intake->arena, INTAKE_ARENA_BYTES_MAX);
     intake->config = config_ref(context->config);
+    intake->operation = "chat";
     return intake;
 }
 
@@ -60,25 +61,8 @@ enum rc intake_refuse_with(struct intake *intake, struct intake_refusal *ret,
 
 /* ---- with the head */
 
-static enum rc find_route(struct intake *intake, const struct http_head *head,
-                          struct intake_refusal *ret)
+enum rc intake_find_upstream(struct intake *intake, struct intake_refusal *ret)
 {
-    struct span host = header_get(&head->headers, "host");
-    if (!api_from_path(head->path, &intake->api))
-        return intake_refuse_with(
-            intake, ret, HTTP_ERROR_NOT_FOUND,
-            "there is nothing at %.*s. Served are POST /v1/chat/completions, "
-            "/v1/responses, /v1/messages and /api/llm, GET /livez and /readyz. "
-            "The base URL is http://%.*s/v1 for OpenAI's SDKs and http://%.*s "
-            "for Anthropic's",
-            SPAN_ARG(head->path), SPAN_ARG(host), SPAN_ARG(host));
-    if (!span_is(head->method, "POST")) {
-        (void)intake_refuse_with(intake, ret, HTTP_ERROR_METHOD_NOT_ALLOWED,
-                                 "%s takes POST with a JSON body, not %.*s",
-                                 api_route(intake->api), SPAN_ARG(head->method));
-        ret->allow = SPAN("POST");
-        return E_INVALID;
-    }
     intake->route = &intake->config->routes[intake->api];
     intake->upstream = intake->route->upstream;
     intake->wait_ms = intake->route->deadline_ms;
@@ -94,6 +78,21 @@ static enum rc find_route(struct intake *intake, const struct http_head *head,
                                   intake->api == API_MESSAGES ? "ANTHROPIC_API_KEY"
                                                               : "OPENAI_API_KEY");
     return OK;
+}
+
+static enum rc find_route(struct intake *intake, const struct http_head *head,
+                          struct intake_refusal *ret)
+{
+    if (!api_from_path(head->path, &intake->api))
+        return intake_relay_route(intake, head, ret);
+    if (!span_is(head->method, "POST")) {
+        (void)intake_refuse_with(intake, ret, HTTP_ERROR_METHOD_NOT_ALLOWED,
+                                 "%s takes POST with a JSON body, not %.*s",
+                                 api_route(intake->api), SPAN_ARG(head->method));
+        ret->allow = SPAN("POST");
+        return E_INVALID;
+    }
+    return intake_find_upstream(intake, ret);
 }
 
 /* First of all: whatever else is wrong with it, it is a call that we made ourselves. */
@@ -155,6 +154,8 @@ static enum rc find_caller(struct intake *intake, const struct intake_context *c
 static enum rc find_key(struct intake *intake, const struct http_head *head,
                         struct intake_refusal *ret)
 {
+    if (intake->relay)
+        return OK;
     enum idem_key_error error = idem_key_from_headers(&head->headers, &intake->idem_key);
     return error == IDEM_KEY_FINE
                ? OK
@@ -188,6 +189,8 @@ static bool media_type_is_json(struct span content_type)
 
 static enum rc check_media_type(const struct http_head *head, struct intake_refusal *ret)
 {
+    if (!span_is(head->method, "POST"))
+        return OK; /* a body means nothing there, and is dropped */
     struct span type = header_get(&head->headers, "content-type");
     struct span coding = header_get(&head->headers, "content-encoding");
     if (coding.p && !span_is_nocase(coding, "identity"))
@@ -361,6 +364,8 @@ static void plan_edge(struct intake *intake, const struct http_head *head)
 enum rc intake_body(struct intake *intake, const struct intake_context *context,
                     const struct http_head *head, struct span body, struct intake_refusal *ret)
 {
+    if (intake->relay)
+        return intake_relay_body(intake, context, head, body, ret);
     BUF(canonical, body.n);
     enum rc rc = find_fingerprint(intake, head, body, &canonical, ret);
     if (rc == OK && intake->api == API_SIMPLE)

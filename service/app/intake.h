@@ -2,7 +2,8 @@
  *
  * The checks run in a fixed order: route, loop, exposure of the operator's key,
  * credential, key, media type (with the head), then body, fingerprint and the body that goes
- * upstream.  An intake owns everything it hands out, so that a flight can outlive the request
+ * upstream.  What is relayed (core/relay.h) skips what is about keys and generations: its
+ * Idempotency-Key is not looked at, and its body goes upstream as it came.  An intake owns everything it hands out, so that a flight can outlive the request
  * it came from. Thread: the loop. */
 #ifndef APP_INTAKE_H
 #define APP_INTAKE_H
@@ -44,6 +45,8 @@ struct intake {
     struct digest fingerprint;
     struct members members;   /* keyed */
     struct idem_key idem_key; /* absent: keyless */
+    bool relay;               /* passed on as it is: keyless, and its answer is not assembled */
+    const char *operation;    /* as OpenTelemetry calls it; NULL: it generates nothing */
     bool keyed;
     bool adoptable;                   /* keyless, and its flight may become an orphan */
     bool memory_only;                 /* the answer must not be at rest */
@@ -61,7 +64,7 @@ struct intake {
     struct headers kept;        /* accepts: what is kept of the client's headers */
     struct span query;          /* accepts: likewise; absent: none */
     struct blob *client_body;   /* what is spliced: the request's, or /api/llm's mapped body */
-    struct blob *upstream_body; /* with the splice */
+    struct blob *upstream_body; /* with the splice; of a relayed GET: NULL */
 };
 
 struct intake_refusal {

@@ -11,6 +11,18 @@ PRINTF_LIKE(4, 5)
 enum rc intake_refuse_with(struct intake *intake, struct intake_refusal *ret,
                            enum http_error error, const char *format, ...);
 
+/* intake_relay.c: the route of a path that generates nothing.  Refused (E_INVALID): it is not
+ * relayed either, or has no upstream. */
+MUST_CHECK enum rc intake_relay_route(struct intake *intake, const struct http_head *head,
+                                      struct intake_refusal *ret);
+/* In place of all that is done with the body of a generation. */
+MUST_CHECK enum rc intake_relay_body(struct intake *intake,
+                                     const struct intake_context *context,
+                                     const struct http_head *head, struct span body,
+                                     struct intake_refusal *ret);
+/* The route that intake->api names, and its upstream.  Refused: it has none. */
+MUST_CHECK enum rc intake_find_upstream(struct intake *intake, struct intake_refusal *ret);
+
 /* Whether the provider gets stream_options. */
 bool intake_wants_include_usage(const struct intake *intake,
                                 const struct intake_context *context);

@@ -5,6 +5,8 @@
 #include "core/splice.h"
 #include "core/upstream_request.h"
 
+#include <string.h>
+
 /* The largest head that limits.header_bytes_max allows, behind the longest base_url. */
 enum { INTAKE_URL_BYTES_MAX = (64 << 10) + 4096 };
 
@@ -137,6 +139,8 @@ static enum rc address(struct intake *intake, const struct intake_context *conte
         .client = &head->headers,
         .route = intake->api,
         .api = intake->route->api,
+        .relay = intake->relay,
+        .no_body = blob_span(intake->upstream_body).n == 0,
         .boot_id = context->boot_id,
     };
     struct headers headers;
@@ -151,7 +155,11 @@ static enum rc address(struct intake *intake, const struct intake_context *conte
     }
     BUF(url, INTAKE_URL_BYTES_MAX);
     struct span query = intake->api == API_SIMPLE ? SPAN_ABSENT : head->query;
-    upstream_request_url(ret->upstream, intake->route->api, query, &url);
+    if (intake->relay)
+        upstream_request_url_below(ret->upstream, span_from(head->path, strlen("/v1")), query,
+                                   &url);
+    else
+        upstream_request_url(ret->upstream, intake->route->api, query, &url);
     ret->url = arena_copy(&intake->arena, buf_span(&url));
     return buf_rc(&url) == OK && ret->url.p ? copy_headers(intake, &headers, &ret->headers)
                                             : E_NOMEM;

@@ -110,8 +110,11 @@ void telemetry_call(struct telemetry *telemetry, const struct telemetry_call *ca
 {
     char room[16];
     const struct attempt_outcome *outcome = call->outcome;
-    const struct span values[] = {SPAN("chat"), span_of(provider_name(call->provider)),
-                                  call->model, span_of(error_type(call, &room))};
+    if (!call->operation)
+        return;
+    const struct span values[] = {span_of(call->operation),
+                                  span_of(provider_name(call->provider)), call->model,
+                                  span_of(error_type(call, &room))};
     series_observe(&telemetry->families[TELEMETRY_DURATION], values,
                    (double)outcome->total_ms / 1e3);
     if (outcome->first_event_ms >= 0)

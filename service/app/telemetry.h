@@ -53,6 +53,7 @@ struct telemetry_request {
 void telemetry_request(struct telemetry *telemetry, const struct telemetry_request *request);
 
 struct telemetry_call {
+    const char *operation; /* gen_ai.operation.name; NULL: it is none, and not counted */
     enum provider provider;
     struct span model; /* absent: none was named */
     const struct attempt_outcome *outcome;

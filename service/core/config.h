@@ -110,6 +110,7 @@ struct config {
     const struct config_upstream *upstreams;
     size_t upstream_count;
     struct config_route routes[API_COUNT];
+    struct span_list relay; /* patterns of core/relay.h */
     const struct config_client *clients;
     size_t client_count;
     struct config_idempotency idempotency;

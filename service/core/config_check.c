@@ -2,6 +2,7 @@
 
 #include "core/config_address.h"
 #include "core/exposure.h"
+#include "core/relay.h"
 
 #include <string.h>
 
@@ -106,6 +107,18 @@ static void warn_about_routes(struct loader *l)
     }
 }
 
+static void check_relay(struct loader *l)
+{
+    const struct span_list *relay = &l->config->relay;
+    const struct where *where = WHERE(&l->file, SPAN("relay"));
+    for (size_t i = 0; i < relay->count; i++) {
+        enum relay_fault fault = relay_check(relay->items[i]);
+        if (fault != RELAY_FINE)
+            loader_problem(l, WHERE_ITEM(where, (int)i), "%s %s",
+                           loader_quote(l, relay->items[i]), relay_fault_text(fault));
+    }
+}
+
 static void check_store(struct loader *l)
 {
     struct span store = l->config->store;
@@ -131,5 +144,6 @@ void config_check(struct loader *l)
     config_check_listeners(l);
     check_store(l);
     check_clients(l);
+    check_relay(l);
     warn_about_routes(l);
 }

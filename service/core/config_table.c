@@ -1,5 +1,7 @@
 #include "core/config_table.h"
 
+#include "core/relay.h"
+
 #define KEY(section, type, member, name, kind, ...)                                            \
     {                                                                                          \
         SECTION_##section, CONFIG_##kind, name, offsetof(struct type, member), __VA_ARGS__     \
@@ -41,6 +43,13 @@ static const struct config_key keys[] = {
     OBJECT("upstreams",
            .help = "Providers by name. Left out: openai and anthropic, from the environment."),
     OBJECT("routes", .help = "Routes by path; false switches one off."),
+    ROOT_KEY(relay, "relay", LIST,
+             "[\"GET /v1/models\", \"GET /v1/models/*\", \"POST /v1/messages/count_tokens\", "
+             "\"POST /v1/embeddings\"]",
+             0, RELAY_PATTERNS_MAX,
+             .help =
+                 "What is passed on to the providers as it is: GET or POST and a path below "
+                 "/v1/; /* at its end: whatever is below it. []: nothing."),
     OBJECT("clients", .help = "Who may ask. Empty: whoever reaches a listener."),
     OBJECT("idempotency", .help = "How long answers are kept and how retries are joined."),
     OBJECT("limits", .help = "Deadlines, sizes and counts."),

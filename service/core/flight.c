@@ -230,6 +230,10 @@ enum flight_order flight_on_call_end(struct flight *flight,
     ASSERT(flight->state == FLIGHT_CALLING);
     flight->malformed += outcome->end == ATTEMPT_MALFORMED;
     flight->call_in_hand = uses_store(flight) && !attempt_may_be_billed(outcome);
+    if (flight->params.relayed)
+        return conclude(flight,
+                        verdict_of_relayed(outcome, attempt_retry_after_ms(outcome, now_unix_s),
+                                           flight->params.key_is_ours));
     const struct retry_situation situation = {
         .attempts = flight->attempts,
         .malformed = flight->malformed,

@@ -103,6 +103,7 @@ struct flight_params {
     bool own_key;        /* nobody else has this key: it is claimed without a look-up */
     bool accepted;       /* it is driven without a caller, and again by the next process */
     bool key_is_ours;    /* the upstream credential is the operator's */
+    bool relayed;        /* it is passed on: one call, whose outcome is told as it is */
     bool may_outlive;    /* goes on past the deadline while it produces output */
     bool store_optional; /* a key that the store cannot claim runs without the store */
     struct retry_params retry;

@@ -78,6 +78,11 @@
       "the provider's stream ended early or was malformed, retries made here included")        \
     X(HTTP_ERROR_ANSWER_TOO_LARGE, "answer_too_large", 502, NO, 0,                             \
       "the provider's answer is over the limit")                                               \
+    X(HTTP_ERROR_RELAY, "upstream_error", 502, UNSAID, 0, "the provider failed")               \
+    X(HTTP_ERROR_RELAY_UNREACHABLE, "upstream_unreachable", 502, UNSAID, 0,                    \
+      "the provider cannot be reached")                                                        \
+    X(HTTP_ERROR_RELAY_INCOMPLETE, "upstream_stream_incomplete", 502, UNSAID, 0,               \
+      "the provider's answer did not come whole")                                              \
     X(HTTP_ERROR_PAID_CALLS_EXHAUSTED, "paid_calls_exhausted", 502, NO, 0,                     \
       "this Idempotency-Key has used up its upstream calls: use a new key")                    \
     X(HTTP_ERROR_OUTCOME_UNKNOWN, "outcome_unknown", 502, NO, 0,                               \
@@ -85,6 +90,8 @@
       "Idempotency-Key to generate again")                                                     \
     X(HTTP_ERROR_UPSTREAM_OVERLOADED, "upstream_error", 503, NO, 0,                            \
       "the provider is overloaded, and the retries made here did not help")                    \
+    X(HTTP_ERROR_RELAY_OVERLOADED, "upstream_error", 503, UNSAID, 0,                           \
+      "the provider is overloaded")                                                            \
     X(HTTP_ERROR_OVERLOADED, "overloaded", 503, YES, 2,                                        \
       "this service is busy: send it again a little later")                                    \
     X(HTTP_ERROR_DRAINING, "draining", 503, YES, 1,                                            \

@@ -189,6 +189,13 @@ static void add_anthropic_version(struct head *head)
         add(head, name, SPAN(UPSTREAM_REQUEST_ANTHROPIC_VERSION));
 }
 
+static void add_accept(struct head *head)
+{
+    struct span client = header_get(head->params->client, "accept");
+    struct span relayed = client.n ? client : SPAN("*/*");
+    add(head, SPAN("Accept"), head->params->relay ? relayed : SPAN("text/event-stream"));
+}
+
 /* ---- Via */
 
 /* Before the boot id. */
@@ -248,8 +255,9 @@ upstream_request_headers(const struct upstream_request_params *params, struct ar
     add_user_agent(&head);
     add_anthropic_version(&head);
     add_via(&head);
-    add(&head, SPAN("Content-Type"), SPAN("application/json"));
-    add(&head, SPAN("Accept"), SPAN("text/event-stream"));
+    if (!params->no_body)
+        add(&head, SPAN("Content-Type"), SPAN("application/json"));
+    add_accept(&head);
     add(&head, SPAN("Accept-Encoding"), SPAN("identity"));
     ASSERT(head.count <= lines_max);
     if (head.result == UPSTREAM_REQUEST_FINE)
@@ -279,14 +287,20 @@ enum rc upstream_request_keep(const struct upstream_request_params *params, stru
 void upstream_request_url(const struct config_upstream *upstream, enum api api,
                           struct span query, struct buf *out)
 {
-    struct span base = upstream->base_url;
     ASSERT(api != API_SIMPLE);
+    upstream_request_url_below(upstream, span_of(api_path(api)), query, out);
+}
+
+void upstream_request_url_below(const struct config_upstream *upstream, struct span path,
+                                struct span query, struct buf *out)
+{
+    struct span base = upstream->base_url;
     while (span_ends(base, "/"))
         base.n--;
     buf_add(out, base);
     if (upstream->provider == PROVIDER_ANTHROPIC && !span_ends(base, "/v1"))
         buf_add_text(out, "/v1");
-    buf_add_text(out, api_path(api));
+    buf_add(out, path);
     if (query.p) {
         buf_add_byte(out, '?');
         buf_add(out, query);

@@ -23,6 +23,8 @@ struct upstream_request_params {
     const struct headers *client;
     enum api route; /* what the client called */
     enum api api;   /* what is called upstream, never API_SIMPLE */
+    bool relay;     /* passed on: Accept is the client's, and the answer no stream */
+    bool no_body;   /* no Content-Type */
     struct span boot_id;
 };
 
@@ -60,5 +62,8 @@ MUST_CHECK enum rc upstream_request_keep(const struct upstream_request_params *p
  * Failures stick in `out`. */
 void upstream_request_url(const struct config_upstream *upstream, enum api api,
                           struct span query, struct buf *out);
+/* The same for any path below /v1: "/models". */
+void upstream_request_url_below(const struct config_upstream *upstream, struct span path,
+                                struct span query, struct buf *out);
 
 #endif

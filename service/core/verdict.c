@@ -32,6 +32,14 @@ static struct verdict upstream_body(int status, enum http_error_retry retry,
     };
 }
 
+/* A provider's Retry-After as one of our own. */
+static unsigned within_bounds(unsigned after_s)
+{
+    if (after_s < 1)
+        return 1;
+    return after_s < VERDICT_RETRY_AFTER_MAX_S ? after_s : VERDICT_RETRY_AFTER_MAX_S;
+}
+
 /* Too many requests, and all our own retries could not wait it out. */
 static struct verdict rate_limited(const struct attempt_outcome *outcome,
                                    int64_t retry_after_ms)
@@ -39,11 +47,7 @@ static struct verdict rate_limited(const struct attempt_outcome *outcome,
     unsigned after_s = seconds_up(retry_after_ms);
     if (after_s > VERDICT_PATIENCE_MAX_S || attempt_quota_exhausted(outcome))
         return upstream_body(429, HTTP_ERROR_RETRY_NO, after_s);
-    if (after_s < 1)
-        after_s = 1;
-    if (after_s > VERDICT_RETRY_AFTER_MAX_S)
-        after_s = VERDICT_RETRY_AFTER_MAX_S;
-    return upstream_body(429, HTTP_ERROR_RETRY_YES, after_s);
+    return upstream_body(429, HTTP_ERROR_RETRY_YES, within_bounds(after_s));
 }
 
 /* The provider answered with an error, by its status or in its stream. */
@@ -108,4 +112,70 @@ struct verdict verdict_of(const struct attempt_outcome *outcome,
         break;
     }
     return verdict_error(HTTP_ERROR_OVERLOADED, attempt_end_text(ATTEMPT_NO_RESOURCES));
+}
+
+/* ---- relayed requests */
+
+/* The words for generations speak of streams and of retries. */
+static const struct {
+    enum http_error generation, relay;
+} relay_errors[] = {
+    {HTTP_ERROR_UPSTREAM, HTTP_ERROR_RELAY},
+    {HTTP_ERROR_UPSTREAM_OVERLOADED, HTTP_ERROR_RELAY_OVERLOADED},
+    {HTTP_ERROR_UPSTREAM_UNREACHABLE, HTTP_ERROR_RELAY_UNREACHABLE},
+    {HTTP_ERROR_UPSTREAM_INCOMPLETE, HTTP_ERROR_RELAY_INCOMPLETE},
+};
+
+static const struct {
+    enum attempt_end end;
+    const char *text;
+} relay_details[] = {
+    {ATTEMPT_TRUNCATED, "it was cut"},
+    {ATTEMPT_MALFORMED, "it is malformed, or compressed, which nobody asked for"},
+    {ATTEMPT_FIRST_EVENT_TIMEOUT, "it did not begin in time"},
+    {ATTEMPT_IDLE_TIMEOUT, "it stood still"},
+};
+
+static const char *relay_detail(enum attempt_end end, const char *otherwise)
+{
+    for (size_t i = 0; i < COUNT_OF(relay_details); i++)
+        if (relay_details[i].end == end)
+            return relay_details[i].text;
+    return otherwise;
+}
+
+static struct verdict relay_verdict_error(const struct verdict *before, enum attempt_end end,
+                                          int64_t retry_after_ms)
+{
+    struct verdict verdict = *before;
+    for (size_t i = 0; i < COUNT_OF(relay_errors); i++) {
+        if (relay_errors[i].generation != before->error)
+            continue;
+        verdict = verdict_error(relay_errors[i].relay, relay_detail(end, before->detail));
+        if (retry_after_ms >= 0)
+            verdict.retry_after_s = within_bounds(seconds_up(retry_after_ms));
+    }
+    return verdict;
+}
+
+struct verdict verdict_of_relayed(const struct attempt_outcome *outcome, int64_t retry_after_ms,
+                                  bool key_is_ours)
+{
+    const struct retry_decision decision = {.verdict = RETRY_FINAL,
+                                            .retry_after_ms = retry_after_ms};
+    struct verdict verdict = verdict_of(outcome, &decision, key_is_ours);
+    switch (verdict.body) {
+    case VERDICT_ANSWER:
+        verdict.status = (unsigned)outcome->status;
+        break;
+    case VERDICT_UPSTREAM_BODY:
+        if (verdict.status != 429)
+            verdict.retry = HTTP_ERROR_RETRY_UNSAID;
+        break;
+    case VERDICT_OWN_ERROR:
+        return relay_verdict_error(&verdict, outcome->end, retry_after_ms);
+    case VERDICT_STORED:
+        break;
+    }
+    return verdict;
 }

@@ -46,6 +46,10 @@ enum {
  * so that its refusal is no business of the caller. */
 struct verdict verdict_of(const struct attempt_outcome *outcome,
                           const struct retry_decision *decision, bool key_is_ours);
+/* The same for a relayed request: its answer has the provider's own status, and what failed was
+ * not called again here, so that it is for the caller to decide about that. */
+struct verdict verdict_of_relayed(const struct attempt_outcome *outcome, int64_t retry_after_ms,
+                                  bool key_is_ours);
 /* The verdict on a flight that ended for a reason of our own. */
 struct verdict verdict_error(enum http_error error, const char *detail);
 

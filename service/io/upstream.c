@@ -102,6 +102,8 @@ static struct transfer *transfer_new(const struct transfer_params *params)
     transfer->first_event_timeout_ms = params->first_event_timeout_ms;
     transfer->idle_timeout_ms = params->idle_timeout_ms;
     transfer->deadline_ms = upstream_later(transfer->start_ms, params->time_left_ms);
+    transfer->plain = params->plain;
+    transfer->counts_usage = params->counts_usage;
     transfer->assemble = params->assemble;
     transfer->start_order.run = start_ordered;
     transfer->cancel_order.run = cancel_ordered;
@@ -116,7 +118,7 @@ static struct transfer *transfer_new(const struct transfer_params *params)
 enum rc upstream_start(struct upstream *upstream, const struct transfer_params *params,
                        struct transfer **ret)
 {
-    ASSERT(blob_span(params->body).n > 0);
+    ASSERT(params->plain || blob_span(params->body).n > 0);
     if (upstream->running >= upstream->transfers_max)
         return E_LIMIT;
     struct transfer *transfer = transfer_new(params);

@@ -3,8 +3,9 @@
  *
  * upstream_* functions are called in the loop thread; callbacks run there too, when the loop
  * runs the mailbox given at the start, never from inside a call of this header.  Completeness
- * is judged by the stream's own terminal event, never by libcurl's word.  The environment
- * decides nothing here. */
+ * is judged by the stream's own terminal event, never by libcurl's word, but for plain transfers,
+ * whose answers have none: they are whole when their framing says so (RFC 9112 6.3).  The
+ * environment decides nothing here. */
 #ifndef IO_UPSTREAM_H
 #define IO_UPSTREAM_H
 
@@ -34,11 +35,14 @@ struct upstream_params {
 struct transfer_params {
     struct span url;
     struct headers headers; /* complete, in order; no control bytes (checked: E_INVALID) */
-    struct blob *body;      /* not empty; a reference is taken */
-    struct span proxy;      /* URL; empty: none */
-    struct span ca_file;    /* PEM; empty: the system's bundle */
+    struct blob *body;   /* a reference is taken; NULL: GET.  Else POST; empty: if plain only */
+    struct span proxy;   /* URL; empty: none */
+    struct span ca_file; /* PEM; empty: the system's bundle */
     int64_t connect_timeout_ms, first_event_timeout_ms, idle_timeout_ms;
     int64_t time_left_ms; /* the transfer ends with ATTEMPT_DEADLINE after this */
+    /* A 2xx body is kept as it comes instead of assembled, up to assemble.answer_bytes_max. */
+    bool plain;
+    bool counts_usage; /* plain: its tokens are those that `usage` in the body tells */
     struct assemble_params assemble;
     /* The first output came (at most once, before on_end): the call will be billed. */
     void (*on_output)(void *context);

@@ -1,6 +1,7 @@
 #include "io/upstream_internal.h"
 
 #include "base/crash_point.h"
+#include "core/usage.h"
 
 #include <stdlib.h>
 
@@ -58,10 +59,11 @@ static bool request_was_sent(const struct call *call)
 /* The body that belongs to this end; false: out of memory. */
 static bool end_body(struct response *response, enum attempt_end end, struct blob **ret)
 {
-    if (end == ATTEMPT_REFUSED) {
-        if (buf_rc(&response->error_body) == E_NOMEM)
+    bool kept = end == ATTEMPT_ANSWERED && !response->assembler;
+    if (end == ATTEMPT_REFUSED || kept) {
+        if (buf_rc(&response->body) == E_NOMEM)
             return false;
-        return (*ret = blob_take(&response->error_body)) != NULL;
+        return (*ret = blob_take(&response->body)) != NULL;
     }
     if (end == ATTEMPT_STREAM_ERROR) {
         struct span error = assemble_error(response->assembler);
@@ -75,6 +77,16 @@ static bool end_body(struct response *response, enum attempt_end end, struct blo
     if (!*ret)
         buf_done(&body);
     return *ret != NULL;
+}
+
+static void count_usage(struct call *call, const struct blob *body)
+{
+    struct assemble_progress *progress = &call->response.progress;
+    if (!call->transfer->counts_usage || !body)
+        return;
+    const struct usage usage = usage_of_answer(blob_span(body));
+    progress->input_tokens = usage.input_tokens;
+    progress->output_tokens = usage.output_tokens;
 }
 
 static int64_t since_start(const struct transfer *transfer, int64_t at_ms)
@@ -91,6 +103,8 @@ void upstream_call_end(struct call *call, enum attempt_end end)
     struct attempt_outcome *outcome = &transfer->outcome;
     if (!end_body(response, end, &outcome->body))
         end = ATTEMPT_NO_RESOURCES;
+    if (end == ATTEMPT_ANSWERED)
+        count_usage(call, outcome->body);
     outcome->end = end;
     outcome->status = (int)response->status;
     outcome->cause = outcome->body ? NULL : call->cause; /* a body says more */
@@ -191,6 +205,15 @@ static const char *cause_of(const struct call *call, CURLcode code)
     return code == CURLE_OK ? NULL : curl_easy_strerror(code);
 }
 
+/* Of a plain transfer libcurl alone knows whether its body was whole: as long as Content-Length
+ * said, or with its last chunk. */
+static enum attempt_end end_of_kept(CURLcode code)
+{
+    if (code == CURLE_OK)
+        return ATTEMPT_ANSWERED;
+    return code == CURLE_OUT_OF_MEMORY ? ATTEMPT_NO_RESOURCES : ATTEMPT_TRUNCATED;
+}
+
 /* Why there was no head, from libcurl's result. */
 static enum attempt_end end_of(const struct call *call, CURLcode code)
 {
@@ -236,6 +259,9 @@ void upstream_call_finished(struct call *call, CURLcode code)
     case CALL_COLLECTING:
         upstream_call_end(call, ATTEMPT_REFUSED);
         break;
+    case CALL_KEEPING:
+        upstream_call_end(call, end_of_kept(code));
+        break;
     case CALL_ENDED:
         break;
     }
@@ -272,6 +298,9 @@ static int64_t due_ms(const struct call *call)
         return sooner(due, upstream_later(response->last_byte_ms, transfer->idle_timeout_ms));
     case CALL_COLLECTING:
         return sooner(due, silence_end);
+    case CALL_KEEPING: /* its first bytes have come */
+        return sooner(transfer->deadline_ms,
+                      upstream_later(response->last_byte_ms, transfer->idle_timeout_ms));
     case CALL_ENDED:
         return call->read_on_until_ms;
     }
@@ -299,6 +328,9 @@ static void expire(struct call *call)
         break;
     case CALL_COLLECTING:
         end = ATTEMPT_REFUSED;
+        break;
+    case CALL_KEEPING:
+        end = deadline ? ATTEMPT_DEADLINE : ATTEMPT_IDLE_TIMEOUT;
         break;
     case CALL_REQUESTING:
     case CALL_ENDED:

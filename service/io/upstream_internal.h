@@ -8,6 +8,7 @@
  *
  *    WAITING --> CONNECTING --> REQUESTING --> ASSEMBLING --> ENDED
  *       |            |              |---> COLLECTING ----------^
+ *       |            |              |---> KEEPING -------------^
  *       '------------'--------------'------------------------->'
  *
  *  phase       what holds                                       left by
@@ -16,6 +17,7 @@
  *  REQUESTING  sending the request, waiting for a final head    the head
  *  ASSEMBLING  a 2xx body goes to the assembler                 terminal event, end, silence
  *  COLLECTING  an error body is kept                            end, bound, silence
+ *  KEEPING     a 2xx body of a plain transfer is kept           end, bound
  *  ENDED       the outcome is posted, bytes are ignored         end, READ_ON_*, close
  * Every phase but ENDED also ends by a cancel, a broken connection and its time being over. */
 #ifndef IO_UPSTREAM_INTERNAL_H
@@ -59,7 +61,8 @@ struct transfer {
     const char *resolved_host;         /* the host libcurl has to look up: the proxy's or the
                                           URL's */
     struct curl_slist *headers;        /* in the arena */
-    struct blob *body;
+    struct blob *body;                 /* NULL: GET */
+    bool plain, counts_usage;
     int64_t start_ms, connect_timeout_ms, first_event_timeout_ms, idle_timeout_ms, deadline_ms;
     struct assemble_params assemble;
     /* Written by the one side, read by the other at any time. */
@@ -135,6 +138,7 @@ enum call_phase {
     CALL_REQUESTING,
     CALL_ASSEMBLING,
     CALL_COLLECTING,
+    CALL_KEEPING,
     CALL_ENDED
 };
 
@@ -153,7 +157,7 @@ struct response {
     struct assemble *assembler;
     struct assemble_progress progress;
     bool could_end, output_told;
-    struct buf error_body;
+    struct buf body; /* of an error, or of a plain transfer */
     struct buf header_text;
     struct kept_header headers[ATTEMPT_HEADERS_MAX];
     size_t header_count;

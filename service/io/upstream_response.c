@@ -16,14 +16,14 @@ enum {
 void upstream_response_init(struct response *response)
 {
     *response = (struct response){.first_event_ms = -1};
-    buf_init(&response->error_body, ATTEMPT_ERROR_BYTES_MAX);
+    buf_init(&response->body, ATTEMPT_ERROR_BYTES_MAX);
     buf_init(&response->header_text, ATTEMPT_HEADER_BYTES_MAX);
 }
 
 void upstream_response_done(struct response *response)
 {
     assemble_free(response->assembler);
-    buf_done(&response->error_body);
+    buf_done(&response->body);
     buf_done(&response->header_text);
     upstream_response_init(response);
 }
@@ -129,6 +129,11 @@ static size_t head_end(struct call *call, size_t line_bytes)
         upstream_call_end(call, ATTEMPT_MALFORMED);
         return CLOSE;
     }
+    if (call->transfer->plain) {
+        response->body.bytes_max = call->transfer->assemble.answer_bytes_max;
+        upstream_call_set_phase(call, CALL_KEEPING);
+        return line_bytes;
+    }
     response->assembler = assemble_new(&call->transfer->assemble);
     if (!response->assembler) {
         upstream_call_end(call, ATTEMPT_NO_RESOURCES);
@@ -202,13 +207,23 @@ static size_t assemble(struct call *call, struct span bytes)
 static size_t collect(struct call *call, struct span bytes)
 {
     struct response *response = &call->response;
-    struct buf *body = &response->error_body;
+    struct buf *body = &response->body;
     size_t room = body->bytes_max - body->n;
     if (!response->encoded)
         buf_add(body, (struct span){bytes.p, bytes.n < room ? bytes.n : room});
     if (bytes.n <= room && buf_rc(body) == OK)
         return bytes.n;
     upstream_call_end(call, ATTEMPT_REFUSED);
+    return CLOSE;
+}
+
+static size_t keep_body(struct call *call, struct span bytes)
+{
+    struct buf *body = &call->response.body;
+    buf_add(body, bytes);
+    if (buf_rc(body) == OK)
+        return bytes.n;
+    upstream_call_end(call, buf_rc(body) == E_LIMIT ? ATTEMPT_TOO_LARGE : ATTEMPT_NO_RESOURCES);
     return CLOSE;
 }
 
@@ -229,6 +244,8 @@ size_t upstream_response_body(char *text, size_t size, size_t count, void *user)
         return assemble(call, bytes);
     case CALL_COLLECTING:
         return collect(call, bytes);
+    case CALL_KEEPING:
+        return keep_body(call, bytes);
     case CALL_ENDED:
         return read_on(call, bytes);
     case CALL_WAITING:

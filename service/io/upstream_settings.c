@@ -28,10 +28,13 @@ static size_t read_request(char *room, size_t size, size_t count, void *user)
 /* libcurl connects anew, rewinds the body and sends it again by itself when a connection that
  * it used again turns out to be dead.  The provider may have seen the first one, so that only
  * the retry policy may do that: once a byte of the body was handed over, every step of it is
- * refused. */
+ * refused; of a POST without a body, once it was its turn.  A GET may be repeated (RFC 9110
+ * 9.2.2). */
 static bool is_second_try(struct call *call)
 {
-    call->sent_before = call->sent_before || call->sent_bytes;
+    const struct blob *body = call->transfer->body;
+    bool sent_empty = body && blob_span(body).n == 0 && call->phase > CALL_CONNECTING;
+    call->sent_before = call->sent_before || call->sent_bytes || sent_empty;
     return call->sent_before;
 }
 
@@ -83,7 +86,6 @@ static bool set_constants(CURL *easy)
         {CURLOPT_QUICK_EXIT, 1}, /* an abort does not wait for getaddrinfo */
         {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
         {CURLOPT_FOLLOWLOCATION, 0},
-        {CURLOPT_POST, 1},
         {CURLOPT_PATH_AS_IS, 1},
         {CURLOPT_TCP_NODELAY, 1},
         {CURLOPT_TCP_KEEPALIVE, 1},
@@ -143,6 +145,7 @@ static bool set_request(struct call *call)
     fine &= curl_easy_setopt(easy, CURLOPT_PROXY, transfer->proxy) == CURLE_OK;
     fine &= curl_easy_setopt(easy, CURLOPT_NOPROXY, "") == CURLE_OK; /* decided already */
     fine &= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers) == CURLE_OK;
+    fine &= curl_easy_setopt(easy, transfer->body ? CURLOPT_POST : CURLOPT_HTTPGET, 1L) == 0;
     fine &= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, body_bytes) == CURLE_OK;
     /* So that libcurl gives each address its share; our own timer has the last word. */
     fine &= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_timeout_ms) == CURLE_OK;

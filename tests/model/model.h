@@ -175,6 +175,7 @@ struct world {
     bool store_full;
     bool slow_store;              /* its longest delay was more than a second, at first */
     bool prefer_async;            /* every post says so */
+    bool relays;                  /* posts are for embeddings, which are passed on */
     int64_t store_delay_ms;       /* the longest of a commit, and of the way back */
     int64_t store_exact_ms;       /* it takes exactly this long; -1: the dice say */
     unsigned fault_percent;       /* of store operations that fail by chance */

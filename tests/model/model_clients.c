@@ -151,6 +151,8 @@ static void send_post(struct http_request *request)
     (void)snprintf(request->body_text, sizeof request->body_text,
                    "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}]}",
                    request->marker);
+    if (world->relays)
+        request->head.path = SPAN("/v1/embeddings");
     add_headers(request);
     write_preferences(request);
     find_plan(request);

@@ -63,7 +63,7 @@ struct transfer {
     int64_t start_ms, deadline_ms, end_ms;
     bool output_began;
     struct timer output, end;
-    struct transfer_params params; /* callbacks and context only */
+    struct transfer_params params; /* no spans, no body */
 };
 
 struct upstream *model_upstream_new(struct world *world)
@@ -203,6 +203,9 @@ static void on_end_due(struct timer *timer)
     outcome.body = outcome_body(transfer, outcome.end);
     if (outcome.end == ATTEMPT_REFUSED && dice_chance(&world->dice, 50))
         outcome.headers[outcome.header_count++] = choose_retry_after(world);
+    if (transfer->params.plain)
+        outcome.headers[outcome.header_count++] =
+            (struct header){SPAN("content-type"), SPAN("application/json")};
     world_trace(world, "call %u for %s %s", transfer->serial, transfer->marker,
                 in_time ? fate->name : "runs out of time");
     void (*on_end)(void *, struct attempt_outcome *) = transfer->params.on_end;
@@ -287,7 +290,7 @@ enum rc upstream_start(struct upstream *upstream, const struct transfer_params *
     }
     schedule_end(transfer);
     int64_t output_ms = (transfer->end_ms - world->now_ms) / 2;
-    if (transfer->fate->output && output_ms < params->time_left_ms)
+    if (!params->plain && transfer->fate->output && output_ms < params->time_left_ms)
         world_start_timer(world, &transfer->output, output_ms);
     (void)world_set_engine(world, engine_ran);
     *ret = transfer;

@@ -115,6 +115,13 @@ static void tell_a_keyless_call(struct world *world)
     world_pass(world, ENDED_MS);
 }
 
+static void tell_a_relayed_request(struct world *world)
+{
+    world->relays = true;
+    tell_a_keyless_call(world);
+    world->relays = false;
+}
+
 static void tell_an_adoption(struct world *world)
 {
     post_from_sdk(world, 0);
@@ -267,6 +274,7 @@ static const struct story {
     {"a replay", tell_a_replay, "200 replayed"},
     {"a join", tell_a_join, "200 joined"},
     {"a keyless call", tell_a_keyless_call, "is cancelled"},
+    {"a relayed request", tell_a_relayed_request, "is cancelled"},
     {"an adoption", tell_an_adoption, "200 adopted"},
     {"a late adoption", tell_a_late_adoption, "200 adopted"},
     {"a refused SDK", tell_a_refused_sdk, ": 503 "},
@@ -307,7 +315,7 @@ static void exempt_surroundings(bool engine_runs)
 
 static void calm_down(struct world *world)
 {
-    world->store_full = false;
+    world->store_full = world->relays = false;
     world->fate = NULL;
     world->call_ms = CALL_MS;
     world->store_delay_ms = STORE_MS;

@@ -8,6 +8,11 @@ the real API when the body says "stream": true, else the plain JSON body that as
 must give.  The text is a function of model and prompt, so the same question has the same answer,
 id included.  The model "essay" writes 2,000 words in 60 s; any other model 12 words at once.
 
+Beside generations there are GET /v1/models (Anthropic's shape with an anthropic-version), GET
+/v1/models/ID (404 where ID begins with "no-"), POST /v1/messages/count_tokens, POST /v1/embeddings
+and whatever else is below /v1/batches.  Scripts and hits know them by the model of the body or the
+path, else by their whole target ("/v1/models?limit=2").
+
     POST /control/script    {"model": NAME or "prompt": TEXT, "steps": [STEP, ...], "repeat": false}
     POST /control/release   {"hold": NAME}          let the calls held under this name go on
     GET  /control/hits      {"total": N, "models": {NAME: {"count": N, "requests": [...]}}}
@@ -29,7 +34,7 @@ Members of a STEP, all optional (POSITION is "head", or the number of words sent
                             "reset" it, or "end" the body as if it were complete
     replay                  send the bytes of this .sse file
     raw                     send this text
-    chunk                   send the body in pieces of this many bytes
+    chunk                   send the body in pieces of this many bytes; of what is no stream: chunked
     plain                   answer JSON although a stream was asked for
 """
 import argparse
@@ -44,6 +49,7 @@ import sys
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 CREATED = 1_760_000_000
 STEP_MEMBERS = {"words", "seconds", "text", "status", "headers", "body", "pause_s", "pause_at",
@@ -62,12 +68,13 @@ class Call:
     api: str
     request: dict
     step: dict
+    name: str = ""
     words: list = field(default_factory=list)
     cut_short: bool = False
 
     @property
     def model(self):
-        return str(self.request.get("model", ""))
+        return self.name or str(self.request.get("model", ""))
 
     @property
     def ident(self):
@@ -297,6 +304,52 @@ APIS = {
 }
 
 
+# ---- what is no generation
+
+def model_object(name, anthropic):
+    if anthropic:
+        return {"type": "model", "id": name, "display_name": name.title(), "created_at": "2025-10-09T00:00:00Z"}
+    return {"id": name, "object": "model", "created": CREATED, "owned_by": "scripted"}
+
+
+def models_body(anthropic):
+    models = [model_object(name, anthropic) for name in ("small", "org/large")]
+    if anthropic:
+        return {"data": models, "has_more": False, "first_id": "small", "last_id": "org/large"}
+    return {"object": "list", "data": models}
+
+
+def embeddings_body(call):
+    texts = call.request.get("input", "")
+    texts = [texts] if isinstance(texts, str) else texts
+    vector = [0.25, -1e-7, 1.0]
+    if call.request.get("encoding_format") == "base64":
+        vector = base64.b64encode(struct.pack("<3f", *vector)).decode()
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, _ in enumerate(texts)]
+    tokens = sum(len(str(text).split()) for text in texts)
+    return {"object": "list", "data": data, "model": call.model,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+
+
+def other_answer(method, path, call, anthropic):
+    """Status and body of what is no generation; None: there is nothing."""
+    if (method, path) == ("GET", "/v1/models"):
+        return 200, models_body(anthropic)
+    if method == "GET" and path.startswith("/v1/models/"):
+        if call.model.startswith("no-"):
+            error = {"message": f"The model '{call.model}' does not exist", "type": "invalid_request_error",
+                     "param": "model", "code": "model_not_found"}
+            return 404, {"type": "error", "error": error} if anthropic else {"error": error}
+        return 200, model_object(call.model, anthropic)
+    if (method, path) == ("POST", "/v1/messages/count_tokens"):
+        return 200, {"input_tokens": call.input_tokens}
+    if (method, path) == ("POST", "/v1/embeddings"):
+        return 200, embeddings_body(call)
+    if path.startswith("/v1/batches"):
+        return 201 if method == "POST" else 200, {"object": "batch", "id": path.rpartition("/")[2]}
+    return None
+
+
 # ---- HTTP
 
 class Cut(Exception):
@@ -352,8 +405,9 @@ class Body:
         self.writer, self.step, self.chunked = writer, step, chunked
         self.sent = 0
 
-    def send_head(self, status, headers):
-        framing = "Transfer-Encoding: chunked" if self.chunked else "Connection: close"
+    def send_head(self, status, headers, length=None):
+        framing = ("Transfer-Encoding: chunked" if self.chunked else
+                   "Connection: close" if length is None else f"Content-Length: {length}")
         lines = [f"HTTP/1.1 {status} Scripted", framing, *(f"{k}: {v}" for k, v in headers.items())]
         self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
 
@@ -405,30 +459,39 @@ class Provider:
         """Answers one request.  False: the connection must end."""
         if request.path.startswith("/control/"):
             return self.control(request, writer)
-        api = APIS.get(request.path)
-        if not api or request.method != "POST":
-            return self.refuse(request, writer, 404, f"no such route: {request.method} {request.path}")
+        api = APIS.get(request.path) if request.method == "POST" else None
         try:
-            call = self.take(request)
+            call = self.take(request, api)
         except ValueError as error:
             return self.refuse(request, writer, 400, f"the body is not usable JSON: {error}")
+        other = None if api else other_answer(request.method, request.path, call,
+                                              request.header("anthropic-version"))
+        if not api and not other:
+            return self.refuse(request, writer, 404, f"no such route: {request.method} {request.path}")
         record = self.record(request, call)
         try:
+            if other:
+                return await self.answer_other(call, other, request, reader, writer, record)
             return await self.answer(call, api, request, reader, writer, record)
         except ConnectionError:
             record["state"] = "aborted"
             raise
 
-    def take(self, request):
-        body = json.loads(request.body)
+    def take(self, request, api):
+        body = json.loads(request.body) if api or request.body else {}
         if not isinstance(body, dict):
             raise ValueError("not an object")
-        script = self.scripts.get(str(body.get("model"))) or self.scripts.get(prompt_of(body))
+        name = ""
+        if not api and "model" not in body:
+            _, _, below = request.target.partition("/v1/models/")
+            name = unquote(below.partition("?")[0]) or request.target
+        script = (self.scripts.get(name or str(body.get("model"))) or
+                  self.scripts.get(prompt_of(body) or None))
         step = {}
         if script and script["steps"]:
             last = len(script["steps"]) == 1 and script["repeat"]
             step = script["steps"][0] if last else script["steps"].pop(0)
-        return Call(request.path, body, step).write()
+        return Call(request.path, body, step, name).write()
 
     def record(self, request, call):
         self.total += 1
@@ -455,6 +518,26 @@ class Provider:
             self.reply(request, writer, 200, dumps(api.body(call)).encode(), headers)
         else:
             return await self.stream(call, api, headers, request, reader, writer, record)
+        record["state"] = "done"
+        return request.keep_alive
+
+    async def answer_other(self, call, other, request, reader, writer, record):
+        """What is no generation: counted, or in chunks, perhaps cut."""
+        step = call.step
+        anthropic = request.header("anthropic-version") or request.path.startswith("/v1/messages/")
+        await self.stops(call, None, "head", reader, record, None)
+        value = step.get("body", other[1])
+        data = (value if isinstance(value, str) else dumps(value)).encode()
+        body = Body(writer, step, "chunk" in step)
+        body.send_head(step.get("status", other[0]), {
+            "Content-Type": "application/json", "request-id" if anthropic else "x-request-id": "req_" + call.ident,
+            "x-ratelimit-remaining-requests": "99", **step.get("headers", {})}, len(data))
+        try:
+            await body.send(data)
+        except Cut:
+            record["state"] = "cut"
+            return False
+        body.end()
         record["state"] = "done"
         return request.keep_alive
 

@@ -285,6 +285,95 @@ TEST(flight, a_keyless_flight_ends_at_the_deadline_with_or_without_output)
     play(&world, "0 call\n590000 abort\n590000 answer 504 deadline_exceeded, do not retry");
 }
 
+/* ---- relayed requests */
+
+static struct world relayed_world(struct scripted_call call)
+{
+    struct world world = keyed_world();
+    world.params.keyed = world.params.may_outlive = false;
+    world.params.relayed = true;
+    world.calls[0] = call;
+    return world;
+}
+
+TEST(flight, a_relayed_answer_has_the_providers_status)
+{
+    struct world world = relayed_world(answers_after(20));
+    world.calls[0].outcome.status = 201;
+    play(&world, "0 call\n20 answer 201 the answer");
+}
+
+TEST(flight, a_relayed_request_is_called_once_and_its_caller_decides_about_retries)
+{
+    static const struct {
+        struct attempt_outcome outcome;
+        const char *answer;
+    } cases[] = {
+        {{.end = ATTEMPT_REFUSED, .status = 500}, "502 upstream_error"},
+        {{.end = ATTEMPT_REFUSED, .status = 504}, "502 upstream_error"},
+        {{.end = ATTEMPT_REFUSED, .status = 503}, "503 upstream_error"},
+        {{.end = ATTEMPT_REFUSED, .status = 529}, "503 upstream_error"},
+        {{.end = ATTEMPT_REFUSED, .status = 302}, "502 upstream_error"},
+        {{.end = ATTEMPT_REFUSED, .status = 508}, "508 loop_detected, do not retry"},
+        {{.end = ATTEMPT_REFUSED, .status = 404}, "404 the provider's error"},
+        {{.end = ATTEMPT_REFUSED, .status = 409}, "409 the provider's error"},
+        {{.end = ATTEMPT_REFUSED, .status = 401}, "401 the provider's error"},
+        {{.end = ATTEMPT_REFUSED, .status = 429}, "429 the provider's error, retry, after 1 s"},
+        {{.end = ATTEMPT_DNS_FAILED}, "502 upstream_unreachable"},
+        {{.end = ATTEMPT_CONNECT_FAILED}, "502 upstream_unreachable"},
+        {{.end = ATTEMPT_CERTIFICATE_FAILED}, "502 upstream_unreachable"},
+        {{.end = ATTEMPT_CONNECTION_LOST}, "502 upstream_unreachable"},
+        {{.end = ATTEMPT_CONNECTION_LOST, .request_sent = true},
+         "502 upstream_stream_incomplete"},
+        {{.end = ATTEMPT_TRUNCATED}, "502 upstream_stream_incomplete"},
+        {{.end = ATTEMPT_MALFORMED}, "502 upstream_stream_incomplete"},
+        {{.end = ATTEMPT_FIRST_EVENT_TIMEOUT}, "502 upstream_stream_incomplete"},
+        {{.end = ATTEMPT_IDLE_TIMEOUT}, "502 upstream_stream_incomplete"},
+        {{.end = ATTEMPT_TOO_LARGE}, "502 answer_too_large, do not retry"},
+        {{.end = ATTEMPT_NO_RESOURCES}, "503 overloaded, retry, after 2 s"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct world world = relayed_world((struct scripted_call){.takes_ms = 10});
+        world.calls[0].outcome = cases[i].outcome;
+        BUF(expected, 256);
+        buf_printf(&expected, "0 call\n10 answer %s", cases[i].answer);
+        play(&world, buf_text(&expected));
+    }
+}
+
+TEST(flight, a_refused_credential_of_the_operator_is_not_for_who_relays_either)
+{
+    struct world world = relayed_world(refuses(403));
+    world.params.key_is_ours = true;
+    play(&world, "0 call\n10 answer 502 upstream_credentials_invalid, do not retry");
+}
+
+TEST(flight, a_provider_that_is_overloaded_may_say_when_to_come_again)
+{
+    static const struct {
+        const char *retry_after, *answer;
+    } cases[] = {
+        {"0", "10 answer 503 upstream_error, after 1 s"},
+        {"8", "10 answer 503 upstream_error, after 8 s"},
+        {"9", "10 answer 503 upstream_error, after 8 s"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct world world = relayed_world(refuses(503));
+        world.calls[0].retry_after = cases[i].retry_after;
+        BUF(expected, 256);
+        buf_printf(&expected, "0 call\n%s", cases[i].answer);
+        play(&world, buf_text(&expected));
+    }
+}
+
+TEST(flight, a_relayed_request_ends_at_its_deadline)
+{
+    struct world world = relayed_world(answers_after(590001));
+    play(&world, "0 call\n590000 abort\n590000 answer 504 deadline_exceeded, after 2 s");
+}
+
+/* ---- */
+
 TEST(flight, a_pause_longer_than_the_time_left_is_not_begun)
 {
     struct world world = keyed_world();

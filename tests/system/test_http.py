@@ -158,7 +158,7 @@ def test_the_probes_answer_get_and_head(service, path):
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/messages", "/v1/v1/messages", "/v1/messages/",
-                                  "/v1/models", "/metrics", "/ops"])
+                                  "/v1/files", "/metrics", "/ops"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_another_path_is_told_what_is_served(service, method, path):
     reply = service.request(method, path, b"{}" if method == "POST" else None)

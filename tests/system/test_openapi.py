@@ -308,6 +308,38 @@ def test_a_heartbeat(services, held, route):
     assert check("POST", waiting.result(), ANSWER_OF[route]).status == 200
 
 
+@pytest.mark.parametrize("path, body, shape", [
+    ("/v1/models", None, OPENAI), ("/v1/models/small", None, OPENAI),
+    ("/v1/embeddings", {"model": "e", "input": "x"}, OPENAI),
+    ("/v1/messages/count_tokens", question(MESSAGES, "m"), ANTHROPIC)])
+def test_what_is_relayed(services, provider, path, body, shape):
+    service = services("relay", {"upstreams": {name: {"api_key": "sk-operator"} for name in ONCE}, "clients": [CLIENT]})
+    method = "GET" if body is None else "POST"
+
+    def ask(method=method, headers=KNOWN, **step):
+        target = f"{path}?{unique()}" if body is None else path
+        sent = {**(body or {}), "model": unique("relayed")}
+        provider.script(target if path == "/v1/models" else "small" if body is None else sent["model"], step)
+        data = None if body is None else json.dumps(sent)
+        media = {} if body is None else {"Content-Type": "application/json"}
+        reply = service.request(method, target, data, {**media, **headers})
+        reply.path = path
+        return reply
+
+    assert check(method, ask()).status == 200
+    assert check(method, ask(headers={}), shape).status == 401
+    assert check(method, ask(status=404, body={"error": {"message": "none"}})).status == 404
+    assert check(method, ask(status=418, body="a teapot", headers=KNOWN)).status == 418
+    for status, told in ((401, 502), (500, 502), (529, 503)):
+        assert check(method, ask(status=status, body={"error": {"message": "x"}}), shape).status == told
+    assert check(method, ask(cut_at=3), shape).status == 502
+    late = {**KNOWN, "Unstream-Deadline": "1"}
+    assert check(method, ask(headers=late, hold=unique("hold"), hold_at="head"), shape).status == 504
+    if body is None:
+        assert check("HEAD", ask("HEAD")).status == 200
+    assert check("DELETE", ask("DELETE")).status == 405
+
+
 def test_small_limits(services):
     service = services("small", {"limits": {"body_bytes_max": 1000, "header_bytes_max": 1024, "request_timeout_s": 0.5}})
     large = check("POST", service.post(MESSAGES, b" " * 1001), ANTHROPIC)

@@ -312,7 +312,7 @@ TEST(config, every_text_and_list_is_taken_at_its_limits_and_refused_beyond)
         assert_int_equal(load_sized(&f, key, (size_t)key->min - 1), E_INVALID);
         assert_true(is_size_problem(&f, key));
     }
-    assert_int_equal(sized, 12);
+    assert_int_equal(sized, 13);
 }
 
 static enum rc load_padded(struct fixture *f, int bytes)

@@ -394,3 +394,55 @@ TEST(config_check, hold_s_depends_on_the_policy)
     assert_int_equal(f.config->routes[API_MESSAGES].hold_ms, 25000);
     assert_int_equal(f.config->routes[API_RESPONSES].hold_ms, 50000);
 }
+
+/* ---- what is relayed */
+
+TEST(config_check, what_is_relayed_by_default)
+{
+    FIXTURE(f);
+    assert_int_equal(fixture_load(&f), OK);
+    assert_int_equal(f.config->relay.count, 4);
+    assert_span_equal(f.config->relay.items[0], "GET /v1/models");
+    assert_span_equal(f.config->relay.items[1], "GET /v1/models/*");
+    assert_span_equal(f.config->relay.items[2], "POST /v1/messages/count_tokens");
+    assert_span_equal(f.config->relay.items[3], "POST /v1/embeddings");
+    assert_int_equal(fixture_load_file(&f, "{\"relay\": []}"), OK);
+    assert_int_equal(f.config->relay.count, 0);
+}
+
+TEST(config_check, each_mistake_in_the_relay_is_told)
+{
+    FIXTURE(f);
+    assert_refused(&f,
+                   "{\"relay\": [\"GET /v1/files\", \"PUT /v1/files\", \"GET /livez\", "
+                   "\"POST /v1/messages\", 5]}",
+                   "unstream.json: relay[4]: must be a string, not a number\n");
+    assert_refused(
+        &f,
+        "{\"relay\": [\"GET /v1/files\", \"PUT /v1/files\", \"GET /livez\", "
+        "\"POST /v1/messages\"]}",
+        "unstream.json: relay[1]: \"PUT /v1/files\" must begin with GET or POST, as in \"GET "
+        "/v1/models\"\n"
+        "unstream.json: relay[2]: \"GET /livez\" needs a path below /v1/ of letters, digits "
+        "and "
+        "-._~:, and may end in /*\n"
+        "unstream.json: relay[3]: \"POST /v1/messages\" stands for a path that this service "
+        "answers itself; name others\n");
+}
+
+TEST(config_check, at_most_32_patterns_are_relayed)
+{
+    FIXTURE(f);
+    for (int count = 32; count <= 33; count++) {
+        BUF(text, 4096);
+        buf_add_text(&text, "{\"relay\": [\"GET /v1/a0\"");
+        for (int i = 1; i < count; i++)
+            buf_printf(&text, ", \"GET /v1/a%d\"", i);
+        buf_add_text(&text, "]}");
+        if (count == 32)
+            assert_int_equal(fixture_load_file(&f, buf_text(&text)), OK);
+        else
+            assert_refused(&f, buf_text(&text),
+                           "unstream.json: relay: must have 0 to 32 entries, not 33\n");
+    }
+}

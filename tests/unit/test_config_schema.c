@@ -246,7 +246,7 @@ TEST(config_schema, every_key_has_a_default_a_reason_for_none_or_is_required)
 {
     size_t count;
     const struct config_key *keys = config_keys(&count);
-    assert_int_equal(count, 81);
+    assert_int_equal(count, 82);
     for (size_t i = 0; i < count; i++) {
         assert_true((keys[i].standard != NULL) + keys[i].required +
                         (keys[i].type == CONFIG_OBJECT) ==

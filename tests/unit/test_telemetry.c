@@ -32,7 +32,8 @@ static void call(struct telemetry *telemetry, const char *model, enum attempt_en
 {
     const struct attempt_outcome outcome = {
         .end = end, .status = status, .total_ms = 40, .first_event_ms = -1};
-    const struct telemetry_call what = {.model = span_of(model), .outcome = &outcome};
+    const struct telemetry_call what = {
+        .operation = "chat", .model = span_of(model), .outcome = &outcome};
     telemetry_call(telemetry, &what);
 }
 
@@ -47,7 +48,11 @@ TEST(telemetry, an_answered_call_is_told_by_opentelemetrys_names)
         .progress = {.input_tokens = 4, .output_tokens = 5},
     };
     const struct telemetry_call what = {
-        .provider = PROVIDER_ANTHROPIC, .model = SPAN("m"), .outcome = &outcome};
+        .operation = "chat",
+        .provider = PROVIDER_ANTHROPIC,
+        .model = SPAN("m"),
+        .outcome = &outcome,
+    };
     telemetry_call(&t, &what);
 #define LABELS                                                                                 \
     "gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"anthropic\","                       \
@@ -82,7 +87,7 @@ TEST(telemetry, the_buckets_are_those_that_opentelemetry_advises)
                             "1024",    "4096",    "16384",    "65536",   "262144",
                             "1048576", "4194304", "16777216", "67108864"};
     const struct attempt_outcome outcome = {.progress = {.output_tokens = 1}};
-    const struct telemetry_call what = {.outcome = &outcome};
+    const struct telemetry_call what = {.operation = "chat", .outcome = &outcome};
     telemetry_call(&t, &what);
     const char *at = strstr(text_of(&t), "gen_ai_client_operation_duration_seconds_bucket");
     for (size_t i = 0; i < COUNT_OF(seconds); i++) {
@@ -98,6 +103,20 @@ TEST(telemetry, the_buckets_are_those_that_opentelemetry_advises)
     assert_memory_equal(strstr(at, "le=\"") + 4, "+Inf", 4);
 }
 
+TEST(telemetry, what_is_no_operation_is_not_told_as_one)
+{
+    TELEMETRY(t);
+    const struct attempt_outcome outcome = {
+        .status = 200, .total_ms = 10, .first_event_ms = -1, .progress = {.input_tokens = 8}};
+    telemetry_call(&t, &(struct telemetry_call){.outcome = &outcome});
+    assert_null(strstr(text_of(&t), "gen_ai_operation_name"));
+    telemetry_call(&t, &(struct telemetry_call){
+                           .operation = "embeddings", .model = SPAN("e"), .outcome = &outcome});
+    assert_line(&t, "gen_ai_client_token_usage_sum{gen_ai_operation_name=\"embeddings\","
+                    "gen_ai_provider_name=\"openai\",gen_ai_request_model=\"e\","
+                    "gen_ai_token_type=\"input\"} 8");
+}
+
 TEST(telemetry, an_error_is_a_status_or_how_the_call_ended)
 {
     TELEMETRY(t);
@@ -105,7 +124,8 @@ TEST(telemetry, an_error_is_a_status_or_how_the_call_ended)
     call(&t, NULL, ATTEMPT_REFUSED, 429);
     call(&t, NULL, ATTEMPT_TRUNCATED, 200);
     const struct attempt_outcome outcome = {.end = ATTEMPT_DEADLINE, .first_event_ms = -1};
-    telemetry_call(&t, &(struct telemetry_call){.outcome = &outcome, .cancelled = true});
+    telemetry_call(&t, &(struct telemetry_call){
+                           .operation = "chat", .outcome = &outcome, .cancelled = true});
 #define COUNTED(labels)                                                                        \
     "gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name=\"chat\","           \
     "gen_ai_provider_name=\"openai\"" labels "} 1"
@@ -187,7 +207,8 @@ TEST(telemetry, a_full_family_is_as_large_as_it_gets_and_fits_its_text)
                 .progress = {.output_tokens = 1, .input_tokens = 1}};
             (void)snprintf(model, sizeof model, "%d", i);
             model[strlen(model)] = '"';
-            telemetry_call(&t, &(struct telemetry_call){.model = {model, sizeof model - 1},
+            telemetry_call(&t, &(struct telemetry_call){.operation = "chat",
+                                                        .model = {model, sizeof model - 1},
                                                         .outcome = &outcome});
         }
     assert_int_equal(lines_of(&t, "\ngen_ai_client_operation_duration_seconds_count{"),

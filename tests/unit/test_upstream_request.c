@@ -16,9 +16,11 @@
 static struct config_upstream upstream;
 static enum upstream_request_result result;
 static enum api route, api;
+static bool relay, no_body;
 
 static void setup(void)
 {
+    relay = no_body = false;
     upstream = (struct config_upstream){.base_url = SPAN("https://api.openai.com/v1")};
     route = api = API_CHAT;
 }
@@ -33,6 +35,8 @@ static const char *head_of(struct headers client)
                                              .client = &client,
                                              .route = route,
                                              .api = api,
+                                             .relay = relay,
+                                             .no_body = no_body,
                                              .boot_id = SPAN("b1")};
     buf_done(&text);
     buf_init(&text, 65536);
@@ -85,6 +89,22 @@ TEST(upstream_request, pass_headers_pass_but_not_what_never_passes)
                         LINE("Prefer", "p"), LINE("Content-Length", "1"),
                         LINE("Transfer-Encoding", "chunked"))),
         "x-title: t\n" AGENT OURS);
+}
+
+TEST(upstream_request, what_is_relayed_asks_for_what_its_client_accepts)
+{
+    setup();
+    relay = true;
+    assert_string_equal(
+        head_of(HEADERS(LINE("Accept", "application/json"), LINE("Idempotency-Key", "k"))),
+        AGENT "Via: 1.1 unstream-b1\nContent-Type: application/json\n"
+              "Accept: application/json\nAccept-Encoding: identity\n");
+    no_body = true;
+    assert_string_equal(head_of(HEADERS(LINE("Content-Type", "application/json"))),
+                        AGENT "Via: 1.1 unstream-b1\nAccept: */*\n"
+                              "Accept-Encoding: identity\n");
+    assert_null(head_of(HEADERS(LINE("Accept", "a\nb"))));
+    assert_int_equal(result, UPSTREAM_REQUEST_BAD_VALUE);
 }
 
 TEST(upstream_request, what_connection_names_ends_here)
@@ -200,7 +220,11 @@ TEST(upstream_request, a_full_arena_is_reported)
     setup();
     struct arena arena;
     struct headers client = {NULL, 0}, headers;
-    struct upstream_request_params params = {&upstream, &client, API_CHAT, API_CHAT, SPAN("b")};
+    struct upstream_request_params params = {.upstream = &upstream,
+                                             .client = &client,
+                                             .route = API_CHAT,
+                                             .api = API_CHAT,
+                                             .boot_id = SPAN("b")};
     arena_init(&arena, 8);
     assert_int_equal(upstream_request_headers(&params, &arena, &headers),
                      UPSTREAM_REQUEST_NO_MEMORY);
@@ -221,6 +245,16 @@ static const char *url(enum provider provider, const char *base, enum api called
     upstream.provider = provider;
     upstream_request_url(&upstream, called, span_of(query), &out);
     return buf_text(&out);
+}
+
+TEST(upstream_request, any_path_below_v1_has_a_url)
+{
+    setup();
+    BUF(out, 256);
+    upstream.base_url = SPAN("https://api.anthropic.com/");
+    upstream.provider = PROVIDER_ANTHROPIC;
+    upstream_request_url_below(&upstream, SPAN("/models/a%2Fb"), SPAN("x=%20&y"), &out);
+    assert_string_equal(buf_text(&out), "https://api.anthropic.com/v1/models/a%2Fb?x=%20&y");
 }
 
 TEST(upstream_request, the_url_is_the_base_with_the_path_and_the_query_as_sent)

@@ -15,10 +15,16 @@ const STREAMS = {
   "responses.stream": (client, body) => client.responses.stream(body).finalResponse(),
   "messages.stream": (client, body) => client.messages.stream(body).finalMessage(),
 };
+// What Anthropic's SDK takes before the options.
+const ofSdk = (options) => (sdk === "anthropic" ? [{}, options] : [options]);
 const METHODS = {
   chat: (client, ...call) => client.chat.completions.create(...call),
   responses: (client, ...call) => client.responses.create(...call),
   messages: (client, ...call) => client.messages.create(...call),
+  "models.list": (client, body, options) => client.models.list(options),
+  "models.retrieve": (client, body, options) => client.models.retrieve(body.model, ...ofSdk(options)),
+  embeddings: (client, ...call) => client.embeddings.create(...call),
+  "count_tokens": (client, ...call) => client.messages.countTokens(...call),
 };
 const { sdk, url, parallel, jobs } = JSON.parse(await text(process.stdin));
 
@@ -27,7 +33,7 @@ async function run({ method, body, headers = {}, client = {} }) {
   try {
     if (method in STREAMS) return { ok: await STREAMS[method](made, body) };
     const { data, response } = await METHODS[method](made, body, { headers }).withResponse();
-    return { ok: data, headers: Object.fromEntries(response.headers) };
+    return { ok: data.data && data.getPaginatedItems ? { items: data.getPaginatedItems() } : data, headers: Object.fromEntries(response.headers) };
   } catch (error) {
     return {
       error: {
