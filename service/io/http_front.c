@@ -12,10 +12,9 @@
 
 enum {
     /* Beside the head: libmicrohttpd's record per header and the reply's head.  It clears all
-     * of a connection's memory after each request, so that all of it is resident. */
+     * of a connection's memory after each request, so that all of it is resident, and above
+     * 32 KiB each is a mapping of its own. */
     MEMORY_BESIDE_HEAD_BYTES = 8 << 10,
-    /* Above this every connection's memory would be a mapping of its own. */
-    MEMORY_BYTES_MAX = 32 << 10,
     STOP_ROUNDS_MAX = 8,
     VAIN_RUNS_MAX = 16,
     VAIN_PAUSE_MS = 2,
@@ -110,8 +109,6 @@ static enum rc start(struct http_listener *listener, struct buf *problem)
 {
     struct http_front *front = listener->front;
     size_t memory_bytes = front->header_bytes_max + MEMORY_BESIDE_HEAD_BYTES;
-    if (memory_bytes > MEMORY_BYTES_MAX)
-        memory_bytes = MEMORY_BYTES_MAX;
     listener->mhd = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, accepts, front, http_request_handle,
         listener, MHD_OPTION_LISTEN_SOCKET, listener->fd, MHD_OPTION_CONNECTION_LIMIT,

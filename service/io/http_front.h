@@ -29,7 +29,7 @@
  * What is below us.  Some requests libmicrohttpd refuses by itself, with a page of HTML or by
  * closing: request lines and header lines it cannot parse, HTTP/0.9 and HTTP/2 (505), a
  * Content-Length that is no number (also one followed by a blank), malformed chunks, heads that
- * do not fit its memory of header_bytes_max + 8 KiB, at most 32 KiB, with all their records
+ * do not fit its memory of header_bytes_max + 8 KiB with all their records
  * (431 or 414; 140 headers of 110 bytes fit by default).  A line of a chunked body that does not
  * fit it is not refused at all: such a request ends with its deadline.  Within chunked bodies a
  * bare CR or LF ends a line.  NULs, continuation lines (obs-fold) and bare LFs in heads are seen
