@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 int64_t clock_unix_ms(void)
@@ -38,4 +39,12 @@ void clock_utc_text(int64_t unix_ms, char text[CLOCK_UTC_BYTES])
     time_t seconds = (time_t)(unix_ms / 1000);
     if (!gmtime_r(&seconds, &tm) || strftime(text, CLOCK_UTC_BYTES, "%FT%TZ", &tm) == 0)
         (void)snprintf(text, CLOCK_UTC_BYTES, "-");
+}
+
+void clock_random(uint8_t *to, size_t n)
+{
+    for (size_t i = 0; i < n; i += sizeof(uint64_t)) {
+        uint64_t dice = clock_dice();
+        memcpy(to + i, &dice, n - i < sizeof dice ? n - i : sizeof dice);
+    }
 }

@@ -3,6 +3,7 @@
 #ifndef APP_CLOCK_H
 #define APP_CLOCK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Milliseconds since 1970; may jump in both directions. */
@@ -14,5 +15,7 @@ enum { CLOCK_UTC_BYTES = 32 };
 void clock_utc_text(int64_t unix_ms, char text[CLOCK_UTC_BYTES]);
 /* 64 random bits of cryptographic quality, never the same twice. */
 uint64_t clock_dice(void);
+/* n such bytes. */
+void clock_random(uint8_t *to, size_t n);
 
 #endif

@@ -41,13 +41,6 @@ static const char *render_upstream_error(const struct engine_flight *run, struct
     return "application/json";
 }
 
-void engine_message(enum http_error error, const char *detail, struct buf *out)
-{
-    buf_add_text(out, http_error_info(error)->text);
-    if (detail)
-        buf_printf(out, " (%s)", detail);
-}
-
 const char *engine_explain_reuse(struct intake *intake, struct span first_members,
                                  int64_t first_unix_ms)
 {
@@ -67,7 +60,8 @@ static void render_own_error(const struct engine_flight *run, struct buf *out)
 {
     const struct verdict *verdict = &run->flight.verdict;
     BUF(message, ERROR_MESSAGE_BYTES_MAX);
-    engine_message(verdict->error, verdict->detail ? verdict->detail : run->detail, &message);
+    http_error_explain(verdict->error, verdict->detail ? verdict->detail : run->detail,
+                       &message);
     const struct http_error_params params = {
         .shape = api_error_shape(run->intake->api),
         .error = verdict->error,

@@ -15,7 +15,6 @@
 
 /* A publication on its way to the store.  The flight may be gone when it comes back. */
 struct publishing {
-    struct engine *engine;
     struct engine_flight *run; /* NULL: gone */
     bool accepts;
 };
@@ -33,10 +32,7 @@ static bool make_token(struct engine_flight *run)
     uint8_t random[RESULT_TOKEN_BYTES];
     if (run->token.text[0])
         return true;
-    for (size_t i = 0; i < sizeof random; i += sizeof(uint64_t)) {
-        uint64_t dice = clock_dice();
-        memcpy(random + i, &dice, sizeof dice);
-    }
+    clock_random(random, sizeof random);
     const struct result_token token = result_token_make(random);
     if (result_token_digest(&token, &run->token_digest) != OK ||
         map_put(&run->engine->by_token, run->token_digest.bytes, run) != OK)
@@ -99,7 +95,6 @@ static struct publishing *publishing_new(struct engine_flight *run)
     struct publishing *publishing = calloc(1, sizeof *publishing);
     if (!publishing)
         return NULL;
-    publishing->engine = run->engine;
     publishing->run = run;
     run->publishing = publishing;
     return publishing;
@@ -271,20 +266,16 @@ static bool begin_publishing(struct engine_flight *run)
 static void wait_on(struct waiter *waiter)
 {
     engine_edge_end(waiter);
-    waiter->edge = (struct edge_plan){.edge = EDGE_WAIT, .hold_ms = EDGE_NEVER};
+    waiter->edge = EDGE_PLAN_WAIT;
 }
 
 static void begin_beating(struct waiter *waiter);
 
 static void tell_conflict(struct waiter *waiter)
 {
-    struct engine_flight *run = waiter->flight;
     waiter->engine->counts.conflicts++;
     waiter->hold_end = "conflict";
-    memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
-    engine_detach(waiter);
-    engine_refuse_as(waiter, HTTP_ERROR_IN_PROGRESS, waiter->edge.conflict_status);
-    engine_unattended(run);
+    engine_send_away(waiter, HTTP_ERROR_IN_PROGRESS, waiter->edge.conflict_status, NULL);
 }
 
 /* The token that this waiter may be told; NULL: there is none in the store. */
@@ -326,12 +317,8 @@ static void tell_url(struct waiter *waiter)
 /* The chain of redirects is as long as it may be. */
 static void tell_end_of_chain(struct waiter *waiter)
 {
-    struct engine_flight *run = waiter->flight;
     waiter->hold_end = "end_of_chain";
-    memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
-    engine_detach(waiter);
-    engine_refuse_as(waiter, HTTP_ERROR_IN_PROGRESS, EDGE_CONFLICT_STATUS);
-    engine_unattended(run);
+    engine_send_away(waiter, HTTP_ERROR_IN_PROGRESS, EDGE_CONFLICT_STATUS, NULL);
 }
 
 static void tell_due(struct waiter *waiter)
@@ -364,12 +351,8 @@ static void tell_due(struct waiter *waiter)
  * caller longer is to lose it.  Its retry finds the flight, if it can, in its place. */
 static void tell_overload(struct waiter *waiter)
 {
-    struct engine_flight *run = waiter->flight;
     waiter->hold_end = "overloaded";
-    memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
-    engine_detach(waiter);
-    engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "no flight slot became free in time");
-    engine_unattended(run);
+    engine_send_away(waiter, HTTP_ERROR_OVERLOADED, 0, "no flight slot became free in time");
 }
 
 static void on_due(struct waiter *waiter)

@@ -225,6 +225,9 @@ enum flight_order engine_store_count(struct engine_flight *run);
 enum flight_order engine_store_complete(struct engine_flight *run, bool failed);
 enum flight_order engine_store_release(struct engine_flight *run);
 
+/* The release of a key whose flight ended without anybody knowing how. */
+struct store_release engine_interrupted(const struct engine *engine, const struct digest *key,
+                                        struct flight_id flight);
 /* How long this ended flight's answer is kept. */
 int64_t engine_answer_ttl_ms(const struct engine_flight *run);
 
@@ -293,8 +296,6 @@ enum flight_order engine_call_ended(struct engine_flight *run);
 
 /* ---- engine_answer.c */
 
-/* Appends what an error of ours says: its own text, and `detail` (NULL: nothing) behind it. */
-void engine_message(enum http_error error, const char *detail, struct buf *out);
 /* How a request differs from the one that first used its key, as far as is known; lives as long
  * as the intake; NULL: out of memory. */
 const char *engine_explain_reuse(struct intake *intake, struct span first_members,
@@ -344,8 +345,12 @@ void engine_result_end(struct waiter *waiter);
 void engine_refuse(struct waiter *waiter, enum http_error error, const char *detail);
 void engine_refuse_method(struct waiter *waiter, enum http_error error, const char *detail,
                           struct span allow);
-/* `status` 0: the error's own. */
-void engine_refuse_as(struct waiter *waiter, enum http_error error, unsigned status);
+/* With the error's own text, and `why` behind it; NULL: nothing. */
+void engine_refuse_because(struct waiter *waiter, enum http_error error, const char *why);
+/* Refuse one that waits, whose flight goes on if anything keeps it; the flight may be gone
+ * afterwards.  `status` 0: the error's own. */
+void engine_send_away(struct waiter *waiter, enum http_error error, unsigned status,
+                      const char *why);
 /* Send this reply with a flight's answer, or end with it the one that has begun. */
 void engine_tell(struct waiter *waiter, struct flight_id flight, const struct reply *reply);
 /* Wait for a flight, at most wait_ms.  E_NOMEM. */

@@ -22,11 +22,6 @@ struct unstored {
 
 /* ---- storing again */
 
-static bool is_same_flight(struct flight_id a, struct flight_id b)
-{
-    return memcmp(a.bytes, b.bytes, sizeof a.bytes) == 0;
-}
-
 static void unstored_free(struct unstored *unstored)
 {
     timers_stop(event_loop_timers(unstored->engine->loop), &unstored->again);
@@ -60,7 +55,7 @@ static void on_stored(void *context, enum rc rc)
     struct unstored *unstored = context;
     struct engine *engine = unstored->engine;
     const struct answer_to_keep *kept = answers_find(&engine->answers, &unstored->key);
-    if (rc == OK && kept && is_same_flight(kept->flight, unstored->flight))
+    if (rc == OK && kept && flight_id_eq(kept->flight, unstored->flight))
         answers_remove(&engine->answers, &unstored->key);
     if (rc == OK || rc == E_CONFLICT) /* it has it, or the key has gone on without it */
         unstored_free(unstored);
@@ -73,7 +68,7 @@ static void on_again(struct timer *timer)
     struct unstored *unstored = CONTAINER_OF(timer, struct unstored, again);
     struct engine *engine = unstored->engine;
     const struct answer_to_keep *kept = answers_find(&engine->answers, &unstored->key);
-    if (!kept || !is_same_flight(kept->flight, unstored->flight) || !engine->store) {
+    if (!kept || !flight_id_eq(kept->flight, unstored->flight) || !engine->store) {
         unstored_free(unstored);
         return;
     }

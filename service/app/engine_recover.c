@@ -39,16 +39,8 @@ static void on_released(void *context, enum rc rc)
 static void give_up(struct engine *engine, const struct accepted_record *record,
                     const char *reason)
 {
-    const struct http_error_info *info = http_error_info(HTTP_ERROR_INTERRUPTED);
-    const struct store_release release = {
-        .key = record->key,
-        .flight = record->flight,
-        .outcome = {.status = (int)info->status,
-                    .content_type = SPAN("application/json"),
-                    .error_code = span_of(info->code)},
-        .now_ms = clock_unix_ms(),
-        .keep_until_ms = clock_unix_ms() + engine->config->idempotency.error_ttl_ms,
-    };
+    const struct store_release release =
+        engine_interrupted(engine, &record->key, record->flight);
     (void)!store_release(engine->store, &release, on_released, engine);
     log_recovery(engine, LOG_LEVEL_WARNING, "not_resumed", &record->flight, reason,
                  "its result URL answers 503 interrupted");

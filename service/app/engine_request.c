@@ -12,14 +12,14 @@ static void start_flight(struct waiter *waiter)
     int64_t wait_ms = waiter->intake->wait_ms;
     waiter->edge = waiter->intake->edge;
     if (engine_flight_new(waiter->engine, waiter->intake, waiter->id, &run) != OK) {
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
         return;
     }
     waiter->intake = NULL; /* the flight owns it now */
     waiter->started_flight = true;
     run->asked_us = waiter->complete_us;
     if (engine_wait_for(waiter, run, wait_ms) != OK) {
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
         engine_flight_discard(run);
         return;
     }
@@ -44,7 +44,7 @@ static void refuse_intake(struct waiter *waiter, enum rc rc,
                           const struct intake_refusal *refusal)
 {
     if (rc != E_INVALID) {
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
         return;
     }
     engine_refuse_method(waiter, refusal->error, refusal->detail, refusal->allow);
@@ -67,10 +67,7 @@ static struct waiter *waiter_new(struct engine *engine, struct http_request *req
     waiter->first_event_ms = waiter->generation_ms = -1;
     list_init(&waiter->link);
     list_init(&waiter->same_body);
-    for (size_t i = 0; i < sizeof waiter->id.bytes; i += sizeof(uint64_t)) {
-        uint64_t dice = clock_dice();
-        memcpy(waiter->id.bytes + i, &dice, sizeof dice);
-    }
+    clock_random(waiter->id.bytes, sizeof waiter->id.bytes);
     flight_id_text(waiter->id, waiter->id_text);
     http_request_set_tag(request, waiter);
     engine->open_requests++;

@@ -83,15 +83,16 @@ static void wait_for_result(struct waiter *waiter, struct engine_flight *run)
     waiter->edge = edge_plan_result(route, prefer_read(&head->headers), in_chain);
     waiter->hop = in_chain ? waiter->ref.hop : 0;
     if (engine_wait_for(waiter, run, run->intake->config->limits.deadline_max_ms) != OK)
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
 }
 
 static void cancel(struct waiter *waiter, struct engine_flight *run)
 {
     waiter->shape = api_error_shape(run->intake->api);
     waiter->cancels = true;
+    waiter->edge = EDGE_PLAN_WAIT;
     if (engine_wait_for(waiter, run, run->intake->config->limits.deadline_max_ms) != OK) {
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
         return;
     }
     engine_flight_stop(run, HTTP_ERROR_CANCELLED);
@@ -176,7 +177,7 @@ static void send_stored(struct waiter *waiter, const struct flight_record *recor
     if (answer.body)
         send_outcome(waiter, record, &answer);
     else
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "its memory is full");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "its memory is full");
 }
 
 /* What the store has no body of may be in memory: an answer that must not be at rest, or one
@@ -185,9 +186,7 @@ static const struct answer *answer_in_memory(const struct waiter *waiter,
                                              const struct flight_record *record)
 {
     const struct answer_to_keep *kept = answers_find(&waiter->engine->answers, &record->key);
-    bool same = kept && memcmp(kept->flight.bytes, record->flight.bytes,
-                               sizeof record->flight.bytes) == 0;
-    return same ? &kept->answer : NULL;
+    return kept && flight_id_eq(kept->flight, record->flight) ? &kept->answer : NULL;
 }
 
 /* Its process died, or its end did not reach the store and its key was released later. */
@@ -196,6 +195,26 @@ static bool is_interrupted(const struct flight_record *record)
     const char *code = http_error_info(HTTP_ERROR_INTERRUPTED)->code;
     return record->state == FLIGHT_ROW_RUNNING || record->state == FLIGHT_ROW_INTERRUPTED ||
            span_is(record->answer.error_code, code);
+}
+
+/* Its flight was given up by this process, and the next one says what becomes of it: an accepted
+ * request goes on there. */
+static void put_off(struct waiter *waiter)
+{
+    const bool by_token = waiter->ref.by_token;
+    const struct reply_running running = {
+        .flight_id = waiter->id_text,
+        .status = 202,
+        .token = by_token ? &waiter->ref.token : NULL,
+        .edge = &waiter->edge,
+    };
+    bool reads = !span_is(http_request_head(waiter->request)->method, "DELETE");
+    if (!reads || (by_token && waiter->ref.in_chain)) { /* which never gets 202 */
+        engine_refuse(waiter, HTTP_ERROR_DRAINING, NULL);
+        return;
+    }
+    waiter->status = running.status;
+    reply_running(waiter->request, &running);
 }
 
 static void serve_ended(struct waiter *waiter, const struct flight_record *record)
@@ -207,7 +226,9 @@ static void serve_ended(struct waiter *waiter, const struct flight_record *recor
         waiter->shape = api_error_shape(api);
     bool cancels = span_is(http_request_head(waiter->request)->method, "DELETE");
     bool lost = record->state == FLIGHT_ROW_RUNNING && !kept; /* the next start may run it */
-    if (cancels && !lost)
+    if (lost && waiter->engine->draining)
+        put_off(waiter);
+    else if (cancels && !lost)
         engine_refuse(waiter, HTTP_ERROR_ALREADY_FINISHED, NULL);
     else if (kept)
         send_outcome(waiter, record, kept);
@@ -323,7 +344,7 @@ void engine_result(struct waiter *waiter)
     if (rc == OK)
         rc = identify(waiter);
     if (rc == E_NOMEM) {
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
         return;
     }
     if (rc != OK) {

@@ -106,18 +106,28 @@ static void on_stale_release(void *context, enum rc rc)
     engine_flight_perform(run, flight_on_lookup(&run->flight, key));
 }
 
+struct store_release engine_interrupted(const struct engine *engine, const struct digest *key,
+                                        struct flight_id flight)
+{
+    const struct http_error_info *info = http_error_info(HTTP_ERROR_INTERRUPTED);
+    int64_t now_ms = clock_unix_ms();
+    return (struct store_release){
+        .key = *key,
+        .flight = flight,
+        .outcome = {.status = (int)info->status,
+                    .content_type = SPAN("application/json"),
+                    .error_code = span_of(info->code)},
+        .now_ms = now_ms,
+        .keep_until_ms = now_ms + engine->config->idempotency.error_ttl_ms,
+    };
+}
+
 /* A key that runs in the store but not here: its flight ended and the store did not learn it.
  * It is released, so that it can be claimed (I8).  False: that could not be started. */
 static bool release_stale(struct engine_flight *run, const struct key_record *record)
 {
-    const struct store_release release = {
-        .key = run->intake->key,
-        .flight = record->flight,
-        .outcome = {.status = 503,
-                    .content_type = SPAN("application/json"),
-                    .error_code = span_of(http_error_info(HTTP_ERROR_INTERRUPTED)->code)},
-        .now_ms = clock_unix_ms(),
-    };
+    const struct store_release release =
+        engine_interrupted(run->engine, &run->intake->key, record->flight);
     return run->engine->store &&
            store_release(run->engine->store, &release, on_stale_release, run) == OK;
 }

@@ -8,7 +8,6 @@
 enum {
     /* How long a waiter stays past its deadline for a verdict that is being made durable. */
     VERDICT_GRACE_MS = 5000,
-    REUSE_MESSAGE_BYTES_MAX = 8192,
 };
 
 /* ---- replies to waiters */
@@ -72,16 +71,33 @@ void engine_refuse_method(struct waiter *waiter, enum http_error error, const ch
     refuse(waiter, &what);
 }
 
-void engine_refuse_as(struct waiter *waiter, enum http_error error, unsigned status)
+void engine_refuse_because(struct waiter *waiter, enum http_error error, const char *why)
 {
     const struct reply_refusal what = {
         .shape = waiter->shape,
         .error = error,
+        .why = why,
+        .flight_id = waiter->id_text,
+    };
+    refuse(waiter, &what);
+}
+
+void engine_send_away(struct waiter *waiter, enum http_error error, unsigned status,
+                      const char *why)
+{
+    struct engine_flight *run = waiter->flight;
+    const struct reply_refusal what = {
+        .shape = waiter->shape,
+        .error = error,
         .status = status,
+        .why = why,
         .flight_id = waiter->id_text,
         .edge = &waiter->edge,
     };
+    memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
+    engine_detach(waiter);
     refuse(waiter, &what);
+    engine_unattended(run);
 }
 
 void engine_tell(struct waiter *waiter, struct flight_id flight, const struct reply *reply)
@@ -184,7 +200,7 @@ void engine_answer_waiters(struct engine_flight *run)
         else if (run->answer.body)
             engine_answer(waiter, run);
         else
-            engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+            engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
     }
 }
 
@@ -201,10 +217,7 @@ static void on_waiter_deadline(struct timer *timer)
     if (!goes_on && !waited_for_verdict &&
         timers_start(timers, timer, waiter->deadline_ms + VERDICT_GRACE_MS) == OK)
         return; /* the flight ends at this moment too, and its verdict says more */
-    memcpy(waiter->id_text, run->id_text, sizeof waiter->id_text);
-    engine_detach(waiter);
-    engine_refuse(waiter, HTTP_ERROR_DEADLINE_RUNNING, NULL);
-    engine_unattended(run);
+    engine_send_away(waiter, HTTP_ERROR_DEADLINE_RUNNING, 0, NULL);
 }
 
 enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run, int64_t wait_ms)
@@ -233,10 +246,7 @@ static void refuse_reuse(struct waiter *waiter, const struct engine_flight *run)
     int64_t running_ms = engine_now_ms(waiter->engine) - run->start_ms;
     const char *how = engine_explain_reuse(waiter->intake, run->intake->members.hashes,
                                            clock_unix_ms() - running_ms);
-    BUF(message, REUSE_MESSAGE_BYTES_MAX);
-    engine_message(HTTP_ERROR_KEY_REUSED, how, &message);
-    engine_refuse(waiter, HTTP_ERROR_KEY_REUSED,
-                  buf_rc(&message) == OK ? buf_text(&message) : NULL);
+    engine_refuse_because(waiter, HTTP_ERROR_KEY_REUSED, how);
 }
 
 void engine_join(struct waiter *waiter, struct engine_flight *run)
@@ -255,7 +265,7 @@ void engine_join(struct waiter *waiter, struct engine_flight *run)
         run->intake->memory_only |= intake->memory_only;
     waiter->edge = intake->edge;
     if (engine_wait_for(waiter, run, intake->wait_ms) != OK) {
-        engine_refuse(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
+        engine_refuse_because(waiter, HTTP_ERROR_OVERLOADED, "out of memory");
         return;
     }
     waiter->duplicate = waiter->adopted ? SOURCE_ADOPTED : SOURCE_JOINED;

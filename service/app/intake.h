@@ -1,6 +1,6 @@
 /* From an HTTP request to what a flight needs, or to the reason why it is refused.
  *
- * The checks run in the contract's order: route, exposure of the operator's key, loop,
+ * The checks run in a fixed order: route, loop, exposure of the operator's key,
  * credential, key, media type (with the head), then body, fingerprint and the body that goes
  * upstream.  An intake owns everything it hands out, so that a flight can outlive the request
  * it came from. Thread: the loop. */

@@ -35,6 +35,8 @@ static const char *read_wish(struct span body, struct wish *ret)
 {
     struct json json;
     struct span name;
+    if (body.n > OPS_KEYS_REQUEST_BYTES_MAX)
+        return "a request has at most 65536 bytes";
     json_init(&json, body, JSON_STRICT);
     if (!json_enter(&json, JSON_OBJECT))
         return "send a JSON object";

@@ -68,7 +68,7 @@ static void add_preferences(struct head *head, const struct reply *reply)
     if (reply->vary)
         add(head, "Vary", SPAN("Prefer"));
     if (reply->edge)
-        edge_preference_applied(reply->edge, &head->preferences);
+        edge_preference_applied(reply->edge, reply->answer.status == 202, &head->preferences);
     if (buf_rc(&head->preferences) == OK && head->preferences.n)
         add(head, "Preference-Applied", buf_span(&head->preferences));
 }
@@ -166,11 +166,13 @@ void reply_refuse(struct http_request *request, const struct reply_refusal *refu
 {
     const struct http_error_info *info = http_error_info(refusal->error);
     const unsigned status = refusal->status ? refusal->status : info->status;
+    BUF(message, REPLY_ERROR_BYTES_MAX);
+    http_error_explain(refusal->error, refusal->why, &message);
     const struct http_error_params params = {
         .shape = refusal->shape,
         .error = refusal->error,
         .status = status,
-        .message = span_of(refusal->detail),
+        .message = refusal->detail ? span_of(refusal->detail) : buf_span(&message),
         .request_id = span_of(refusal->flight_id),
     };
     BUF(body, REPLY_ERROR_BYTES_MAX);

@@ -1,4 +1,5 @@
-/* From a result to HTTP: the only place that writes replies to clients.
+/* From a result to HTTP: every head that clients get is written here, but for the empty 503 of a
+ * request for which there is no memory at all.
  * Thread: the loop. */
 #ifndef APP_REPLY_H
 #define APP_REPLY_H
@@ -67,7 +68,8 @@ struct reply_refusal {
     enum error_shape shape;
     enum http_error error;
     unsigned status;       /* 0: the error's own */
-    const char *detail;    /* what was wrong and what to do; NULL: the error's own text */
+    const char *detail;    /* what was wrong and what to do; NULL: the error's own text ... */
+    const char *why;       /* ... and this behind it; NULL: nothing */
     const char *flight_id; /* text */
     struct span allow;     /* the methods of a 405, else absent */
     const struct edge_plan *edge; /* NULL: nothing was to be preferred */

@@ -56,6 +56,7 @@ static void enqueue(struct admission *admission, struct admission_ticket *ticket
     if (!patient) {
         list_append(&admission->queue, &ticket->age);
         admission->queued++;
+        ticket->lane->party->queued++;
     }
     admission->waiting++;
     admission_update_lane(admission, ticket->lane);
@@ -64,7 +65,9 @@ static void enqueue(struct admission *admission, struct admission_ticket *ticket
 static void dequeue(struct admission *admission, struct admission_ticket *ticket)
 {
     list_remove(&ticket->link);
-    admission->queued -= !list_is_empty(&ticket->age);
+    bool impatient = !list_is_empty(&ticket->age);
+    admission->queued -= impatient;
+    ticket->lane->party->queued -= impatient;
     list_remove(&ticket->age);
     admission->waiting--;
 }
@@ -131,6 +134,15 @@ static struct admission_ticket *first_of(const struct admission_lane *lane)
 
 /* ---- asking and leaving */
 
+/* Whether one more of this client may wait. */
+static bool has_place(const struct admission *admission, const struct admission_party *party)
+{
+    if (admission->queue_ms == 0 || admission->queued >= admission->queue_max)
+        return false;
+    unsigned free_places = admission->queue_max - admission->queued;
+    return party->queued / ADMISSION_QUEUE_SHARE < free_places;
+}
+
 static enum admission_answer ask(struct admission *admission, struct admission_ticket *ticket,
                                  const struct admission_request *request)
 {
@@ -140,13 +152,13 @@ static enum admission_answer ask(struct admission *admission, struct admission_t
                     paused_until_ms > request->deadline_ms;
     if (too_long && !request->patient)
         return ADMISSION_TOO_LONG;
+    bool may_wait = request->patient || has_place(admission, lane->party);
     enqueue(admission, ticket, request->patient);
     if (next_lane(admission) == lane && first_of(lane) == ticket) {
         admit(admission, ticket);
         return ADMISSION_GRANTED;
     }
-    bool has_place = admission->queued <= admission->queue_max && admission->queue_ms > 0;
-    if (request->patient || has_place)
+    if (may_wait)
         return ADMISSION_WAIT;
     dequeue(admission, ticket);
     admission_update_lane(admission, lane);

@@ -7,7 +7,8 @@
  * requests takes nothing from one with few; between upstreams the turn that has waited longest
  * goes first.  A client or a credential that is full or paused loses its turns until it is not
  * any more, and an upstream that is full or paused is passed over, so nobody waits for somebody
- * else's slot.  Flights that were admitted and are to call again go before new ones, as they
+ * else's slot.  The queue fills up so that the last places are left to clients that have few
+ * (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998).  Flights that were admitted and are to call again go before new ones, as they
  * hold slots.
  *
  *            ask                     next                call_ended
@@ -45,7 +46,12 @@
 #include "base/timers.h"
 #include "core/brake.h"
 
-enum { ADMISSION_BRAKES_IDLE_MAX = 1024 };
+enum {
+    ADMISSION_BRAKES_IDLE_MAX = 1024,
+    /* Of the queue one client may have so many times the places that are free: it alone can take
+     * eight ninths of them, and whoever comes next finds some. */
+    ADMISSION_QUEUE_SHARE = 8,
+};
 
 enum admission_state {
     ADMISSION_OUT,
@@ -142,9 +148,9 @@ struct admission_request {
 };
 
 enum admission_answer {
-    ADMISSION_GRANTED,    /* it is ADMITTED: the first call may be made */
-    ADMISSION_WAIT,       /* it is QUEUED; admission_next or admission_expire returns it */
-    ADMISSION_QUEUE_FULL, /* it stays OUT, as it does in all that follows */
+    ADMISSION_GRANTED, /* it is ADMITTED: the first call may be made */
+    ADMISSION_WAIT,    /* it is QUEUED; admission_next or admission_expire returns it */
+    ADMISSION_QUEUE_FULL, /* or its client has its share of it; it stays OUT, as it does in all that follows */
     ADMISSION_TOO_LONG, /* its brake is paused for longer than it may be queued, or its deadline */
     ADMISSION_NO_MEMORY,
 };

@@ -8,6 +8,7 @@
 struct admission_party {
     struct digest scope;
     unsigned max, held; /* flights; max 0: no limit */
+    unsigned queued;    /* of admission.queued */
     struct list lanes;  /* struct admission_lane.link, the one served last at the end */
 };
 

@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+_Static_assert(CANONICAL_VALUES_MAX == 262144, "the text of JSON_TOO_MANY names it");
+
 /* A member of an object that is being read. */
 struct member {
     uint32_t name_start, name_n; /* in `names` */
@@ -30,6 +32,7 @@ struct canonical {
     struct json json;
     const char *without;
     bool left_out; /* `without` was met */
+    size_t values; /* met so far */
     struct buf plain;
     struct buf names;   /* unescaped, of the members of open objects */
     struct buf members; /* struct member, of open objects, the innermost last */
@@ -214,6 +217,8 @@ static void read_array(struct canonical *c)
 /* Recursion ends at JSON_DEPTH_MAX. */
 static void read_value(struct canonical *c) /* NOLINT(misc-no-recursion) */
 {
+    if (++c->values > CANONICAL_VALUES_MAX)
+        refuse(c, JSON_TOO_MANY, json_offset(&c->json));
     if (json_enter(&c->json, JSON_OBJECT)) {
         read_object(c);
     } else if (json_enter(&c->json, JSON_ARRAY)) {
@@ -273,13 +278,11 @@ static void init(struct canonical *c, struct span text, const char *without)
     *c = (struct canonical){.without = without};
     json_init(&c->json, text, JSON_STRICT);
     c->json.p = json_drop_bom(text).p;
-    /* No member is shorter than `"":0,` and no object than `{}`. */
-    size_t members_max = text.n / 5 + 1, objects_max = text.n / 2 + 1;
     buf_init(&c->plain, text.n);
     buf_init(&c->names, text.n);
-    buf_init(&c->members, members_max * sizeof(struct member));
-    buf_init(&c->sorted, members_max * sizeof(struct sorted));
-    buf_init(&c->records, objects_max * sizeof(struct record));
+    buf_init(&c->members, CANONICAL_VALUES_MAX * sizeof(struct member));
+    buf_init(&c->sorted, CANONICAL_VALUES_MAX * sizeof(struct sorted));
+    buf_init(&c->records, CANONICAL_VALUES_MAX * sizeof(struct record));
     (void)buf_reserve(&c->plain, text.n);
 }
 

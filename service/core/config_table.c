@@ -195,7 +195,8 @@ static const struct config_key keys[] = {
     LIMITS_KEY(flights_max, "flights_max", COUNT, "2000", 1, 1000000,
                .help = "Flights at once."),
     LIMITS_KEY(queue_max, "queue_max", COUNT, "1000", 0, 1000000,
-               .help = "Requests that may wait for a flight slot."),
+               .help = "Requests that may wait for a flight slot; one client's own get eight "
+                       "ninths of the places."),
     LIMITS_KEY(queue_ms, "queue_s", SECONDS, "30", 0, HOUR,
                .help = "How long a request waits for a flight slot. 0: not at all."),
     LIMITS_KEY(connections_max, "connections_max", COUNT, "20000", 1, 1000000, .restart = true,

@@ -105,11 +105,12 @@ int64_t edge_next_beat_ms(int64_t now_ms, int64_t beat_ms)
     return tick_ms ? due_ms - due_ms % tick_ms : due_ms;
 }
 
-void edge_preference_applied(const struct edge_plan *plan, struct buf *out)
+void edge_preference_applied(const struct edge_plan *plan, bool accepted, struct buf *out)
 {
-    if (plan->responds_async)
+    bool async = accepted && plan->responds_async;
+    if (async)
         buf_add_text(out, "respond-async");
-    if (plan->responds_async && plan->waits)
+    if (async && plan->waits)
         buf_add_text(out, ", ");
     if (plan->waits)
         buf_printf(out, "wait=%u", plan->wait_s);

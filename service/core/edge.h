@@ -15,8 +15,9 @@
 #include "core/config.h"
 #include "core/prefer.h"
 
-/* For a hold that never ends. */
+/* For a hold that never ends, and the plan of one who waits for whatever comes. */
 #define EDGE_NEVER INT64_MAX
+#define EDGE_PLAN_WAIT ((struct edge_plan){.edge = EDGE_WAIT, .hold_ms = EDGE_NEVER})
 
 enum {
     /* The declared length of a heartbeat's body: EDGE_BYTES_PER_TOKEN for each token asked for
@@ -51,9 +52,9 @@ struct edge_plan {
     int64_t beat_ms;          /* heartbeat */
     size_t bytes;             /* heartbeat: the declared length */
     unsigned conflict_status; /* conflict */
-    bool responds_async;      /* Prefer: respond-async was applied; accepts */
-    bool waits;               /* Prefer: wait=N was applied: it is the hold */
-    unsigned wait_s;          /* waits */
+    bool responds_async; /* Prefer: respond-async is applied where a 202 is told; accepts */
+    bool waits;          /* Prefer: wait=N was applied: it is the hold */
+    unsigned wait_s;     /* waits */
 };
 
 /* The rules, in this order:
@@ -77,8 +78,8 @@ struct edge_plan edge_plan_result(const struct config_route *route, struct prefe
  * under 2 s. */
 int64_t edge_next_beat_ms(int64_t now_ms, int64_t beat_ms);
 
-/* Appends what Preference-Applied says (RFC 7240, section 3); nothing where no preference was
- * applied. */
-void edge_preference_applied(const struct edge_plan *plan, struct buf *out);
+/* Appends what Preference-Applied says (RFC 7240, section 3) of a reply that is a 202 or not;
+ * nothing where no preference was applied. */
+void edge_preference_applied(const struct edge_plan *plan, bool accepted, struct buf *out);
 
 #endif

@@ -34,7 +34,8 @@ bool fallback_is_for(const struct attempt_outcome *outcome)
         return true;
     case ATTEMPT_REFUSED:
     case ATTEMPT_STREAM_ERROR:
-        return status >= 500 || (status == 429 && !attempt_quota_exhausted(outcome));
+        return (status >= 500 && status != HTTP_LOOP_DETECTED) ||
+               (status == 429 && !attempt_quota_exhausted(outcome));
     case ATTEMPT_ANSWERED:
     case ATTEMPT_TRUNCATED:
     case ATTEMPT_MALFORMED:

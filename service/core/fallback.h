@@ -13,7 +13,8 @@
  * | it has called the fallback                           | the fallback, retried as anywhere |
  *
  * What may pass on the spot stays with the upstream: a stream that was cut, stood still or was
- * malformed came from one that works.  So does what is wrong with the request or the account.
+ * malformed came from one that works.  So does what is wrong with the request, the account or
+ * the way there (508).
  * A flight changes over once, and each of its calls is counted like any other: the fallback
  * makes none cheaper or freer.
  *

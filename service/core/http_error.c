@@ -64,6 +64,13 @@ const struct http_error_info *http_error_info(enum http_error error)
     return &errors[error];
 }
 
+void http_error_explain(enum http_error error, const char *why, struct buf *out)
+{
+    buf_add_text(out, http_error_info(error)->text);
+    if (why)
+        buf_printf(out, " (%s)", why);
+}
+
 const struct http_error_info *http_error_named(struct span code)
 {
     for (size_t i = 0; i < COUNT_OF(errors); i++)

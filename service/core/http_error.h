@@ -113,6 +113,8 @@ struct http_error_info {
 };
 
 const struct http_error_info *http_error_info(enum http_error error);
+/* Appends what it says: its own text, and `why` behind it in parentheses (NULL: nothing). */
+void http_error_explain(enum http_error error, const char *why, struct buf *out);
 /* By its code; NULL: no error of ours.  Of several with one code, the first. */
 const struct http_error_info *http_error_named(struct span code);
 /* "application/json" or "application/problem+json". */

@@ -51,7 +51,8 @@ enum json_type {
     X(JSON_TOO_DEEP, "nested too deeply")                                                      \
     X(JSON_TRAILING, "something follows the JSON text")                                        \
     X(JSON_BAD_TYPE, "an object was expected")                                                 \
-    X(JSON_DUPLICATE, "a member name stands twice in one object")
+    X(JSON_DUPLICATE, "a member name stands twice in one object")                              \
+    X(JSON_TOO_MANY, "it has more values than the 262144 that are read")
 
 enum json_error {
 #define X(name, text) name,

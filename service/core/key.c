@@ -52,14 +52,9 @@ static bool same_fingerprint(const struct key *key, const struct digest *fingerp
     return memcmp(key->fingerprint.bytes, fingerprint->bytes, SHA256_BYTES) == 0;
 }
 
-static bool same_flight(const struct key *key, const struct flight_id *flight)
-{
-    return memcmp(key->flight.bytes, flight->bytes, FLIGHT_ID_BYTES) == 0;
-}
-
 static bool owns(const struct key *key, const struct key_event *event)
 {
-    return key->state == KEY_RUNNING && same_flight(key, &event->flight);
+    return key->state == KEY_RUNNING && flight_id_eq(key->flight, event->flight);
 }
 
 static void begin(struct key *key, const struct key_event *event, unsigned paid_calls,
@@ -156,7 +151,7 @@ enum key_result key_apply(struct key *key, const struct key_event *event)
 static bool same_key(const struct key *a, const struct key *b)
 {
     return a->state == b->state && same_fingerprint(a, &b->fingerprint) &&
-           same_flight(a, &b->flight) && a->paid_calls == b->paid_calls &&
+           flight_id_eq(a->flight, b->flight) && a->paid_calls == b->paid_calls &&
            a->created_ms == b->created_ms && a->ended_ms == b->ended_ms &&
            a->answer_until_ms == b->answer_until_ms && a->forget_ms == b->forget_ms;
 }
@@ -184,10 +179,10 @@ static bool one_flight(const struct step *step)
 {
     bool runs = step->before->state == KEY_RUNNING;
     bool begins = step->event->kind == KEY_CLAIM && step->result == KEY_APPLIED;
-    bool keeps = same_flight(step->after, &step->before->flight);
+    bool keeps = flight_id_eq(step->after->flight, step->before->flight);
     if (begins)
         return !runs && step->after->state == KEY_RUNNING &&
-               same_flight(step->after, &step->event->flight);
+               flight_id_eq(step->after->flight, step->event->flight);
     return runs ? keeps : step->after->state != KEY_RUNNING;
 }
 

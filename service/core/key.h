@@ -26,6 +26,8 @@
 
 #include "base/sha256.h"
 
+#include <string.h>
+
 #define KEY_STATE_TABLE(X)                                                                     \
     X(KEY_ABSENT, "absent")                                                                    \
     X(KEY_RUNNING, "running")                                                                  \
@@ -46,6 +48,11 @@ enum { FLIGHT_ID_BYTES = 16 };
 struct flight_id {
     uint8_t bytes[FLIGHT_ID_BYTES];
 };
+
+static inline bool flight_id_eq(struct flight_id a, struct flight_id b)
+{
+    return memcmp(a.bytes, b.bytes, sizeof a.bytes) == 0;
+}
 
 /* All zero: ABSENT. */
 struct key {

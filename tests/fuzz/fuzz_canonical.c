@@ -124,6 +124,8 @@ static void check(struct span text, const char *without)
     enum rc rc = canonical_json(text, without, &got, &refusal);
     ASSERT(rc == OK || rc == E_SYNTAX);
     ASSERT((rc == OK) == (refusal.error == JSON_FINE) && refusal.offset <= text.n);
+    if (refusal.error == JSON_TOO_MANY)
+        return;
     ASSERT((rc == OK) == simple_form(text, without, &want));
     if (rc != OK) {
         ASSERT(got.n == 0);

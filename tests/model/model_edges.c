@@ -249,6 +249,17 @@ static bool is_in_memory(const struct http_request *request)
            memcmp(&life->failed_flight, &row->flight, sizeof row->flight) == 0;
 }
 
+/* An accepted request that this process runs to its end, or the next one. */
+static bool outlives_drain(const struct http_request *request)
+{
+    struct world *world = request->world;
+    int64_t forget_ms;
+    const struct flight_record *row =
+        model_flight_row(world, request->target.flight, &forget_ms);
+    return world->draining && row && row->state == FLIGHT_ROW_RUNNING &&
+           model_flight_was_accepted(world, request->target.flight);
+}
+
 static bool is_of_no_flight(const struct http_request *request, const struct http_reply *reply)
 {
     if (has(reply, "\"store_unavailable\""))
@@ -290,6 +301,7 @@ static void check_get(struct http_request *request, const struct http_reply *rep
                 span_eq(blob_span(reply->body), blob_span(row->answer.body));
     CHECK(world, !row || same || world->troubles > 0 || world->starved);
     CHECK(world, !is_in_memory(request) || !has(reply, "\"interrupted\""));
+    CHECK(world, !outlives_drain(request) || !has(reply, "\"interrupted\""));
     if (reply->status == 202 || reply->status == 303)
         edges_url(request, reply);
     else if (same || !(oracle_is_sent_away(world, reply) || is_of_no_flight(request, reply)))

@@ -57,6 +57,12 @@ uint64_t clock_dice(void)
     return dice_next(&clock_world->dice);
 }
 
+void clock_random(uint8_t *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = (uint8_t)clock_dice();
+}
+
 /* ---- what the engine asks of a request */
 
 const struct http_head *http_request_head(const struct http_request *request)

@@ -212,7 +212,8 @@ bool oracle_is_sent_away(const struct world *world, const struct http_reply *rep
         return false;
     if (reply->status == 504 || reply->status == 409 ||
         oracle_body_has(reply, "generation_in_progress") ||
-        oracle_body_has(reply, "no flight slot became free in time"))
+        oracle_body_has(reply,
+                        "send it again a little later (no flight slot became free in time)"))
         return true;
     if (!oracle_body_has(reply, "draining") || id.n >= sizeof flight)
         return false;

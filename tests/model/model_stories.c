@@ -45,20 +45,22 @@ static void collect(struct world *world)
     world_pass(world, STORY_ENDED_MS);
 }
 
-void story_of_a_redirect(struct world *world)
+static void tell_a_redirect(struct world *world, int key)
 {
     hold(world, EDGE_REDIRECT);
-    model_post(world, 0, 0);
+    model_post(world, key, 0);
     world_pass(world, STORY_CALLED_MS);
     collect(world);
 }
 
+void story_of_a_redirect(struct world *world)
+{
+    tell_a_redirect(world, 0);
+}
+
 void story_of_a_keyless_redirect(struct world *world)
 {
-    hold(world, EDGE_REDIRECT);
-    model_post(world, MODEL_KEYLESS, 0);
-    world_pass(world, STORY_CALLED_MS);
-    collect(world);
+    tell_a_redirect(world, MODEL_KEYLESS);
 }
 
 /* The first call is over when the hold is. */
@@ -97,31 +99,41 @@ void story_of_a_conflict(struct world *world)
     world_pass(world, STORY_ENDED_MS);
 }
 
-void story_of_a_heartbeat(struct world *world)
+static void tell_a_heartbeat(struct world *world, int key)
 {
     hold(world, EDGE_HEARTBEAT);
     world->call_ms = 5000;
-    model_post(world, 0, 0);
+    model_post(world, key, 0);
     world_pass(world, STORY_CALLED_MS);
     ask(world, MODEL_GET, false, 0);
     world_pass(world, STORY_ENDED_MS);
+}
+
+void story_of_a_heartbeat(struct world *world)
+{
+    tell_a_heartbeat(world, 0);
 }
 
 void story_of_a_keyless_heartbeat(struct world *world)
 {
-    hold(world, EDGE_HEARTBEAT);
-    world->call_ms = 5000;
-    model_post(world, MODEL_KEYLESS, 0);
+    tell_a_heartbeat(world, MODEL_KEYLESS);
+}
+
+static void tell_an_accepted_request(struct world *world, int key)
+{
+    post_async(world, key);
     world_pass(world, STORY_CALLED_MS);
-    ask(world, MODEL_GET, false, 0);
-    world_pass(world, STORY_ENDED_MS);
+    collect(world);
 }
 
 void story_of_an_accepted_request(struct world *world)
 {
-    post_async(world, 0);
-    world_pass(world, STORY_CALLED_MS);
-    collect(world);
+    tell_an_accepted_request(world, 0);
+}
+
+void story_of_an_accepted_request_without_a_key(struct world *world)
+{
+    tell_an_accepted_request(world, MODEL_KEYLESS);
 }
 
 /* Its flight was not to be accepted when it began. */
@@ -130,13 +142,6 @@ void story_of_an_accepted_join(struct world *world)
     model_post(world, 0, 0);
     world_pass(world, STORY_CALLED_MS);
     post_async(world, 0);
-    world_pass(world, STORY_CALLED_MS);
-    collect(world);
-}
-
-void story_of_an_accepted_request_without_a_key(struct world *world)
-{
-    post_async(world, MODEL_KEYLESS);
     world_pass(world, STORY_CALLED_MS);
     collect(world);
 }

@@ -170,22 +170,24 @@ static void tell_a_mismatch(struct world *world)
     world_pass(world, ENDED_MS);
 }
 
-static void tell_a_retried_call(struct world *world)
+/* The first call has this fate, and the next one none. */
+static void call_again_after(struct world *world, const char *fate)
 {
-    world->fate = "is refused with 503";
+    world->fate = fate;
     post(world, 0);
     pass_until_called(world);
     world->fate = NULL;
     world_pass(world, ENDED_MS);
 }
 
+static void tell_a_retried_call(struct world *world)
+{
+    call_again_after(world, "is refused with 503");
+}
+
 static void tell_a_call_without_stream_options(struct world *world)
 {
-    world->fate = "does not know stream_options";
-    post(world, 0);
-    pass_until_called(world);
-    world->fate = NULL;
-    world_pass(world, ENDED_MS);
+    call_again_after(world, "does not know stream_options");
 }
 
 static void tell_a_refused_call(struct world *world)

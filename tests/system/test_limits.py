@@ -25,6 +25,16 @@ def test_a_body_is_nested_128_deep(service, route):
     assert_error(service.post(route, nested(route, 129)), route, 400, "invalid_json", retry=False)
 
 
+def test_a_body_has_262144_values(service):
+    body = question(CHAT, unique("wide"), metadata=[])
+    body["metadata"] = [0] * (262144 - json.dumps(body).count(":") - 2)  # the body and its message
+    assert service.post(CHAT, body).status == 200
+    body["metadata"].append(0)
+    refused = service.post(CHAT, body)
+    assert_error(refused, CHAT, 400, "invalid_json", retry=False)
+    assert "262144" in refused.error["message"]
+
+
 @pytest.mark.parametrize("header", ["Idempotency-Key", "X-Idempotency-Key"])
 def test_a_key_has_255_bytes(service, header):
     key = unique("key").ljust(255, "k")

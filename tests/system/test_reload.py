@@ -1,7 +1,9 @@
 """SIGHUP: a new configuration for what comes, the old one for what runs."""
+import contextlib
 import hashlib
 import json
 import signal
+import sqlite3
 
 import pytest
 
@@ -160,6 +162,19 @@ def test_more_flights_may_run_after_a_reload(launch, provider):
         assert_answer(future.result())
 
 
+def test_released_keys_are_remembered_as_long_as_the_new_file_says(launch, provider):
+    service = launch({})
+    model = provider.script(unique("released"), {"status": 400, "body": {"error": {"message": "no"}}}, repeat=True)
+    for ttl_s in (86400, 7200):
+        reload(service, {"idempotency": {"ttl_s": ttl_s}})
+        assert service.post(CHAT, question(CHAT, model), unique("key")).status == 400
+    with contextlib.closing(sqlite3.connect(f"file:{service.directory}/unstream.db?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT state, forget_ms - created_ms FROM keys ORDER BY created_ms").fetchall()
+    (first, day), (second, two_hours) = rows
+    assert (first, second) == ("released", "released")
+    assert 86400_000 <= day and 7200_000 <= two_hours < 86400_000
+
+
 def test_the_operators_side_and_the_log_follow(launch):
     port = free_port()
     service = launch({"ops_listen": f"127.0.0.1:{port}"})
@@ -168,6 +183,10 @@ def test_the_operators_side_and_the_log_follow(launch):
     reload(service, token)
     assert request(port, "GET", "/metrics").status == 401
     assert request(port, "GET", "/metrics", headers={"Authorization": "Bearer ops"}).status == 200
+    large = (port, "POST", "/ops/keys/list", b"{" + b" " * 299 + b"}", {"Authorization": "Bearer ops"})
+    assert request(*large).status == 200
+    reload(service, {**token, "limits": {"body_bytes_max": 300}})
+    assert request(*large).json["detail"] == "the body is over the limit"
     as_text = merged(service.config, {**token, "log": {"format": "text"}})
     (service.directory / "config.json").write_text(json.dumps(as_text))
     service.process.send_signal(signal.SIGHUP)

@@ -102,6 +102,31 @@ def test_a_chain_ends_after_hops_max_and_never_with_202(redirecting, provider):
     provider.release(hold)
 
 
+def test_a_hop_beyond_hops_max_ends_the_chain_and_one_beyond_100000_is_none(redirecting, provider):
+    model, hold = held(provider)
+    url = post(redirecting, CHAT, question(CHAT, model))["location"].partition("?")[0]
+    assert redirecting.get(f"{url}?n=2")["location"] == f"{url}?n=3"
+    for hop in (3, 4, 100000):
+        assert_error(redirecting.get(f"{url}?n={hop}"), CHAT, 503, "generation_in_progress", retry=True)
+    assert redirecting.get(f"{url}?n=100001").status == 404
+    provider.release(hold)
+
+
+def test_by_flight_id_a_hop_is_read_and_means_nothing(redirecting, provider):
+    model, hold = held(provider)
+    ident = post(redirecting, CHAT, question(CHAT, model))["unstream-request-id"]
+    url = f"/requests/{ident}"
+    for status in (202, 200):
+        for hop in (1, 3, 100000):  # a chain would hold, and then send 303 or 503
+            reply = redirecting.get(f"{url}?n={hop}", ALICE)
+            assert reply.status == status, reply
+        for hop in (0, 100001):
+            assert redirecting.get(f"{url}?n={hop}", ALICE).status == 404
+        if status == 202:
+            provider.release(hold)
+            wait_until(lambda: redirecting.get(url, ALICE).status == 200, "the answer")
+
+
 def test_a_keyless_generation_goes_on_once_its_url_was_handed_out(redirecting, provider):
     model, hold = held(provider)
     reply = post(redirecting, CHAT, question(CHAT, model))
@@ -482,7 +507,7 @@ def test_a_deadline_that_passed_while_it_was_down_is_504_at_the_location(launch,
 
 def test_a_quick_answer_within_the_wait_is_the_answer(service, provider):
     reply = post(service, CHAT, question(CHAT, unique("m")), headers={"Prefer": "respond-async, wait=20"})
-    assert reply.status == 200
+    assert reply.status == 200 and reply["preference-applied"] == "wait=20" and reply["vary"] == "Prefer"
     key, body = unique("key"), question(CHAT, unique("m"))
     assert_answer(post(service, CHAT, body, key), key_status="executed")
     assert_answer(post(service, CHAT, body, key, {"Prefer": "respond-async"}), key_status="replayed")

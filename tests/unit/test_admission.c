@@ -96,6 +96,24 @@ TEST(admission, queue_max_wait_and_one_more_is_refused)
     leave_all(&a, t, COUNT_OF(t));
 }
 
+TEST(admission, one_client_leaves_the_last_places_to_others)
+{
+    struct admission_ticket slot = {0}, many[17] = {0}, other = {0};
+    ADMISSION(a, 1, 1, 18, 1000);
+    assert_int_equal(ask(&a, &slot, 9, 0, SHARED, 0), ADMISSION_GRANTED);
+    for (size_t i = 0; i < 16; i++) /* at two upstreams, it is one client */
+        assert_int_equal(ask(&a, &many[i], 1, 0, i % 2 ? SHARED : OTHER, 0), ADMISSION_WAIT);
+    assert_int_equal(ask(&a, &many[16], 1, 0, SHARED, 0), ADMISSION_QUEUE_FULL);
+    assert_int_equal(ask(&a, &other, 2, 0, SHARED, 0), ADMISSION_WAIT);
+    admission_leave(&a, &many[3], 0);
+    assert_int_equal(ask(&a, &many[16], 1, 0, SHARED, 0), ADMISSION_WAIT);
+    admission_leave(&a, &other, 0);
+    admission_leave(&a, &slot, 0);
+    assert_next(&a, &many[0], 0); /* what was served is not counted any more */
+    assert_int_equal(ask(&a, &many[3], 1, 0, SHARED, 0), ADMISSION_WAIT);
+    leave_all(&a, many, COUNT_OF(many));
+}
+
 TEST(admission, without_a_queue_nobody_waits_and_free_slots_are_given_at_once)
 {
     struct admission_ticket t[2] = {0};

@@ -240,18 +240,33 @@ TEST(canonical, every_spelling_of_a_value_gives_the_form_that_gives_itself)
     }
 }
 
-TEST(canonical, an_object_of_200000_members_is_sorted)
+/* An object of so many members, in falling or rising order. */
+static void write_members(unsigned count, bool falling, struct buf *out)
 {
-    enum { MEMBERS = 200000 };
+    for (unsigned i = 0; i < count; i++)
+        buf_printf(out, "%c\"%06u\":0", i ? ',' : '{', falling ? count - 1 - i : i);
+    buf_add_byte(out, '}');
+}
+
+TEST(canonical, an_object_of_as_many_members_as_there_may_be_is_sorted)
+{
+    const unsigned members = CANONICAL_VALUES_MAX - 1; /* the object is a value, too */
     BUF(text, 1u << 24);
     BUF(want, 1u << 24);
     BUF(form, 1u << 24);
-    for (int i = 0; i < MEMBERS; i++) {
-        buf_printf(&text, "%c\"%06d\":0", i ? ',' : '{', MEMBERS - 1 - i);
-        buf_printf(&want, "%c\"%06d\":0", i ? ',' : '{', i);
-    }
-    buf_add_byte(&text, '}');
-    buf_add_byte(&want, '}');
+    write_members(members, true, &text);
+    write_members(members, false, &want);
     assert_int_equal(canonical_json(buf_span(&text), NULL, &form, &refusal), OK);
     assert_true(span_eq(buf_span(&form), buf_span(&want)));
+}
+
+TEST(canonical, one_value_more_is_refused_where_it_stands)
+{
+    BUF(text, 1u << 24);
+    BUF(form, 1u << 24);
+    write_members(CANONICAL_VALUES_MAX, true, &text);
+    assert_int_equal(canonical_json(buf_span(&text), NULL, &form, &refusal), E_SYNTAX);
+    assert_int_equal(refusal.error, JSON_TOO_MANY);
+    assert_int_equal(refusal.offset, text.n - 2);
+    assert_int_equal(form.n, 0);
 }

@@ -324,11 +324,11 @@ TEST(edge, a_beat_is_due_after_now_and_not_later_than_a_beat_from_now)
         }
 }
 
-static const char *applied(struct edge_plan plan)
+static const char *applied(struct edge_plan plan, bool accepted)
 {
     static char text[64];
     BUF(out, sizeof text - 1);
-    edge_preference_applied(&plan, &out);
+    edge_preference_applied(&plan, accepted, &out);
     (void)strcpy(text, buf_text(&out));
     return text;
 }
@@ -336,11 +336,19 @@ static const char *applied(struct edge_plan plan)
 TEST(edge, the_preferences_that_were_applied_are_said)
 {
     const struct config_route route = route_of(EDGE_REDIRECT);
-    assert_string_equal(applied(edge_plan_result(&route, async, false)), "respond-async");
-    assert_string_equal(applied(edge_plan_result(&route, async_wait_of(10), false)),
+    assert_string_equal(applied(edge_plan_result(&route, async, false), true), "respond-async");
+    assert_string_equal(applied(edge_plan_result(&route, async_wait_of(10), false), true),
                         "respond-async, wait=10");
-    assert_string_equal(applied(edge_plan_result(&route, wait_of(0), false)), "wait=0");
-    assert_string_equal(applied(edge_plan_result(&route, async_wait_of(10), true)), "");
+    assert_string_equal(applied(edge_plan_result(&route, wait_of(0), false), true), "wait=0");
+    assert_string_equal(applied(edge_plan_result(&route, async_wait_of(10), true), true), "");
     assert_string_equal(
-        applied(edge_plan_result(&route, (struct prefer){.has_wait = false}, false)), "");
+        applied(edge_plan_result(&route, (struct prefer){.has_wait = false}, false), true), "");
+}
+
+TEST(edge, an_answer_itself_did_not_respond_asynchronously)
+{
+    const struct config_route route = route_of(EDGE_REDIRECT);
+    assert_string_equal(applied(edge_plan_result(&route, async, false), false), "");
+    assert_string_equal(applied(edge_plan_result(&route, async_wait_of(10), false), false),
+                        "wait=10");
 }

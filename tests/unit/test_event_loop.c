@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct fixture {
@@ -220,6 +221,36 @@ TEST(event_loop, hooks_run_last_in_every_round_and_say_when_the_next_one_is)
     assert_int_equal(soon.runs, 2);
     assert_int_equal(never.runs, 3);
     event_loop_unhook(f.loop, &never.hook);
+}
+
+TEST(event_loop, as_many_hooks_as_there_is_room_for_all_run)
+{
+    FIXTURE(f);
+    struct every_round hooks[EVENT_LOOP_HOOKS_MAX + 1];
+    for (size_t i = 0; i < COUNT_OF(hooks); i++)
+        hooks[i] = (struct every_round){.hook.run = look, .again_in_ms = -1};
+    for (size_t i = 0; i < EVENT_LOOP_HOOKS_MAX; i++)
+        event_loop_hook(f.loop, &hooks[i].hook);
+    event_loop_round(f.loop, 0);
+    for (size_t i = 0; i < EVENT_LOOP_HOOKS_MAX; i++)
+        assert_int_equal(hooks[i].runs, 1);
+    /* One more is a mistake of ours. */
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)close(STDERR_FILENO);
+        event_loop_hook(f.loop, &hooks[EVENT_LOOP_HOOKS_MAX].hook);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    /* A place that was given up is there again. */
+    event_loop_unhook(f.loop, &hooks[1].hook);
+    event_loop_hook(f.loop, &hooks[EVENT_LOOP_HOOKS_MAX].hook);
+    event_loop_round(f.loop, 0);
+    assert_int_equal(hooks[1].runs, 1);
+    assert_int_equal(hooks[EVENT_LOOP_HOOKS_MAX].runs, 1);
 }
 
 static void ignore(int signal)

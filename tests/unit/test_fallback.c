@@ -23,6 +23,7 @@ TEST(fallback, it_is_for_an_upstream_that_is_down_or_full)
         {ATTEMPT_REFUSED, 500, true},
         {ATTEMPT_REFUSED, 503, true},
         {ATTEMPT_REFUSED, 529, true},
+        {ATTEMPT_REFUSED, HTTP_LOOP_DETECTED, false}, /* a wrong base_url is to be seen */
         {ATTEMPT_REFUSED, 429, true},
         {ATTEMPT_REFUSED, 400, false},
         {ATTEMPT_REFUSED, 401, false},

@@ -1,7 +1,10 @@
 #include "test.h"
 
 #include "app/ops_keys.h"
+#include "core/config_table.h"
 #include "core/scope.h"
+
+#include <limits.h>
 
 enum { NOW_MS = 5000000, TEXT_BYTES = 65536 };
 
@@ -113,6 +116,23 @@ TEST(ops_keys, what_is_wrong_is_told)
                    no_condition);
 }
 
+TEST(ops_keys, a_request_over_its_limit_is_not_read)
+{
+    static char body[OPS_KEYS_REQUEST_BYTES_MAX + 1];
+    struct store_task task;
+    const char *problem = NULL;
+    memset(body, ' ', sizeof body);
+    body[0] = '{';
+    body[1] = '}';
+    assert_int_equal(ops_keys_parse(&keys, SPAN("list"), (struct span){body, sizeof body - 1},
+                                    NOW_MS, &task, &problem),
+                     OK);
+    assert_int_equal(ops_keys_parse(&keys, SPAN("list"), (struct span){body, sizeof body},
+                                    NOW_MS, &task, &problem),
+                     E_INVALID);
+    assert_string_equal(problem, "a request has at most 65536 bytes");
+}
+
 TEST(ops_keys, there_are_four_verbs)
 {
     struct store_task task;
@@ -154,4 +174,29 @@ TEST(ops_keys, a_reply_tells_keys_with_their_client_and_where_to_go_on)
         "\"flight\":\"00000000000000000000000000000000\",\"scope\":\"credential\","
         "\"state\":\"running\",\"paid_calls\":1,\"created_ms\":4,\"answer_bytes\":0,"
         "\"route\":\"\"}]}\n");
+}
+
+TEST(ops_keys, a_full_page_of_the_longest_names_fits)
+{
+    static char name[CONFIG_NAME_BYTES_MAX];
+    static struct key_summary summaries[STORE_TASK_KEYS_MAX];
+    memset(name, 1, sizeof name); /* six characters each: \u0001 */
+    const struct config_client client = {.name = {name, sizeof name}};
+    const struct config one_client = {.clients = &client, .client_count = 1};
+    const struct ops_keys its_keys = {&one_client, keys.salt};
+    for (size_t i = 0; i < COUNT_OF(summaries); i++)
+        summaries[i] = (struct key_summary){.scope = scope_of(SCOPE_CLIENT, client.name),
+                                            .state = KEY_RELEASED,
+                                            .paid_calls = UINT_MAX,
+                                            .created_ms = INT64_MIN,
+                                            .ended_ms = INT64_MIN,
+                                            .route = SPAN("/v1/chat/completions"),
+                                            .status = INT_MIN,
+                                            .body_bytes = UINT64_MAX};
+    const struct store_task_result page = {
+        .count = COUNT_OF(summaries), .keys = summaries, .more = true};
+    BUF(out, OPS_KEYS_REPLY_BYTES_MAX);
+    ops_keys_render(&its_keys, &page, &out);
+    assert_int_equal(buf_rc(&out), OK);
+    assert_true(span_ends(buf_span(&out), "\"}]}\n"));
 }

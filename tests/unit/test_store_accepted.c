@@ -2,6 +2,8 @@
  * crash. */
 #include "store_publications.h"
 
+#include "io/store_job.h"
+
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -54,6 +56,30 @@ TEST(store_accepted, nothing_that_may_be_missing_is_made_up)
     assert_int_equal(found.record.request.headers.count, 0);
     assert_int_equal(found.record.request.deadline_ms, 5);
     assert_span_equal(blob_span(found.body), "{}");
+}
+
+/* The smallest ones take most memory when they are read: nothing that was taken may be unreadable. */
+TEST(store_accepted, as_many_headers_as_are_taken_can_be_read_again)
+{
+    enum { EMPTY_HEADER_BYTES = 8, MOST = STORE_JOB_TEXT_BYTES_MAX / EMPTY_HEADER_BYTES };
+    WORLD(w);
+    REPLY claimed = claim(&w, 'a', 1, NOW_MS);
+    assert_int_equal(claimed.result, CLAIM_OK);
+    struct header *headers = calloc(MOST + 1, sizeof *headers);
+    assert_non_null(headers);
+    struct store_request request = {.headers = {headers, MOST + 1},
+                                    .body = blob_new(SPAN("{}"))};
+    const struct store_publication publication = {.request = &request};
+    struct reply reply = {0};
+    assert_int_equal(store_publish(w.store, flight_of(1), &publication, on_done, &reply),
+                     E_NOMEM);
+    request.headers.count = MOST;
+    assert_int_equal(publish_with(&w, 1, &publication), OK);
+    blob_free(request.body);
+    free(headers);
+    ACCEPTED found = accepted_after(&w, -1);
+    assert_int_equal(found.rc, OK);
+    assert_int_equal(found.record.request.headers.count, MOST);
 }
 
 TEST(store_accepted, accepted_requests_come_in_the_order_of_their_flights)

@@ -355,6 +355,29 @@ TEST(upstream_refused, control_bytes_in_headers_and_urls_are_refused)
     bench_free(bench);
 }
 
+/* All that libcurl is told of a call: an item of its list for each header line, the client's one
+ * and four of ours. */
+TEST(upstream_refused, what_goes_with_a_request_is_bounded)
+{
+    enum {
+        ITEMS = 5 * 2 * sizeof(void *),
+        WAY = sizeof "http://127.0.0.1:1/v1/chat/completions" + sizeof "" + sizeof "127.0.0.1",
+        LINES = sizeof "x-a: " + sizeof "Accept:" + sizeof "Content-Type:" + sizeof "Expect:" +
+                sizeof "Accept-Encoding: identity",
+    };
+    struct bench *bench = bench_new(NULL);
+    size_t most = UPSTREAM_STRINGS_MAX - ITEMS - WAY - LINES;
+    char *value = malloc(most + 1);
+    assert_non_null(value);
+    memset(value, 'x', most + 1);
+    struct header header = {SPAN("x-a"), {value, most + 1}};
+    assert_int_equal(start_with(bench, header, SPAN_ABSENT), E_NOMEM);
+    header.value.n = most;
+    assert_int_equal(start_with(bench, header, SPAN_ABSENT), OK);
+    free(value);
+    bench_free(bench);
+}
+
 TEST(upstream_refused, transfers_are_limited)
 {
     struct bench *bench = bench_new_with(
