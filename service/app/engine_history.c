@@ -336,7 +336,7 @@ enum rc engine_cancel_flight(struct engine *engine, struct flight_id id, const c
     const char *state = flight_state_name(run->flight.state);
     if (run->flight.state >= FLIGHT_COMMITTING)
         return E_CONFLICT;
-    engine->counts.cancelled++;
+    engine->counts.cancelled += !run->flight.stopping;
     engine_flight_stop(run, HTTP_ERROR_CANCELLED);
     *ret_state = state;
     return OK;

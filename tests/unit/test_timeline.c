@@ -285,3 +285,25 @@ TEST(timeline, its_json_has_every_member_in_every_entry)
         "not billed\",\"attempt\":0,\"end\":\"dns_failed\",\"status\":null,"
         "\"request_id\":null,\"maybe_billed\":false,\"ms\":0,\"waiters\":null}]");
 }
+
+TEST(timeline, a_full_one_with_the_longest_texts_fits_what_operators_are_told)
+{
+    TIMELINE(timeline);
+    BUF(text, 60000); /* of OPS_FLIGHT_BYTES_MAX */
+    char quotes[64];
+    memset(quotes, '"', sizeof quotes);
+    for (int i = 0; i < 64; i++)
+        timeline_add(&timeline, &(struct timeline_note){.event = TIMELINE_CALL_ENDED,
+                                                        .at_ms = INT64_MAX,
+                                                        .ms = INT64_MAX,
+                                                        .word = "first_event_timeout",
+                                                        .attempt = UINT16_MAX,
+                                                        .status = 599,
+                                                        .number = UINT64_MAX,
+                                                        .yes = true,
+                                                        .upstream = {quotes, sizeof quotes},
+                                                        .request_id = {quotes, sizeof quotes}});
+    timeline_render(&timeline, &text);
+    assert_int_equal(buf_rc(&text), OK);
+    assert_true(text.n > 30000);
+}
