@@ -187,7 +187,7 @@ static const char *what_was_told(const struct waiter *waiter)
 static void note_told(const struct waiter *waiter, bool delivered)
 {
     struct engine *engine = waiter->engine;
-    struct flight_id id;
+    struct flight_id id = {.bytes = {0}};
     if (!waiter->status ||
         !span_hex_to_bytes(span_of(waiter->id_text), id.bytes, sizeof id.bytes))
         return;

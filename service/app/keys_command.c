@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-enum { PROBLEM_BYTES_MAX = 65536, PATH_BYTES_MAX = 64, EX_NO_KEY = 1 };
+enum { PATH_BYTES_MAX = 64, EX_NO_KEY = 1 };
 
 static const char usage[] =
     "usage: unstream keys list|show|release|purge [--client NAME] [--key KEY]\n"
@@ -27,7 +27,7 @@ static const char usage[] =
 struct command {
     struct span verb, client, key, digest, older_than, after;
     struct ops_transport transport;
-    struct buf request, reply, problem;
+    struct buf request, reply;
 };
 
 /* ---- the command line */
@@ -109,7 +109,7 @@ static enum rc ask_service(struct command *command)
     if (buf_rc(&path) != OK)
         return buf_rc(&path);
     return ops_transport_ask(&command->transport, buf_text(&path), &command->request,
-                             &command->reply, &command->problem);
+                             &command->reply);
 }
 
 struct outcome {
@@ -133,7 +133,7 @@ static enum rc ask_store(struct command *command)
     struct ops_transport *transport = &command->transport;
     struct store_task task;
     const char *wrong = NULL;
-    enum rc rc = ops_transport_open_store(transport, &command->problem);
+    enum rc rc = ops_transport_open_store(transport);
     if (rc != OK)
         return rc;
     const struct ops_keys keys = {transport->config,
@@ -142,14 +142,14 @@ static enum rc ask_store(struct command *command)
     rc = ops_keys_parse(&keys, command->verb, buf_span(&command->request), clock_unix_ms(),
                         &task, &wrong);
     if (rc == E_INVALID)
-        buf_add_text(&command->problem, wrong);
+        buf_add_text(&command->transport.problem, wrong);
     if (rc == OK)
         rc = store_task(transport->store, &task, on_task, &outcome);
     if (rc != OK)
         return rc;
     ops_transport_wait(transport, &outcome.came);
     if (outcome.rc != OK)
-        buf_printf(&command->problem, "the store failed: %s", rc_text(outcome.rc));
+        buf_printf(&command->transport.problem, "the store failed: %s", rc_text(outcome.rc));
     return outcome.rc;
 }
 
@@ -169,7 +169,7 @@ static enum rc send_request(struct command *command, uint64_t *ret_count, struct
         return rc;
     struct span reply = buf_span(&command->reply);
     if (!json_to_u64(json_get(reply, "count"), ret_count)) {
-        buf_add_text(&command->problem, "what answers at ops_listen is no unstream");
+        buf_add_text(&command->transport.problem, "what answers at ops_listen is no unstream");
         return E_INVALID;
     }
     *ret_next = json_inside(json_get(reply, "next"));
@@ -268,43 +268,27 @@ static int tell(const struct command *command, uint64_t count)
     return EX_OK;
 }
 
-static int execute(struct command *command, const struct config *config,
-                   const struct config_source *source)
-{
-    uint64_t count;
-    ops_transport_init(&command->transport, config, source);
-    enum rc rc = run(command, &count);
-    ops_transport_done(&command->transport);
-    if (rc == OK)
-        return fflush(stdout) == 0 ? tell(command, count) : EX_SOFTWARE;
-    (void)fprintf(stderr, "unstream keys: %s\n",
-                  command->problem.n ? buf_text(&command->problem) : rc_text(rc));
-    return rc == E_INVALID || rc == E_NOT_FOUND ? EX_CONFIG : EX_SOFTWARE;
-}
-
 int keys_command(const struct config_source *source, struct config_arguments arguments,
                  int argc, char **argv)
 {
     struct command command = {.verb = SPAN_ABSENT};
-    OWNED(config) config = NULL;
+    uint64_t count;
     if (!parse(&command, &arguments, argc, argv)) {
         (void)fputs(usage, stderr);
         return EX_USAGE;
     }
+    int status = ops_transport_init(&command.transport, "keys", source, &arguments);
+    if (status != EX_OK)
+        return status;
     buf_init(&command.request, OPS_KEYS_REQUEST_BYTES_MAX);
     buf_init(&command.reply, OPS_KEYS_REPLY_BYTES_MAX);
-    buf_init(&command.problem, PROBLEM_BYTES_MAX);
-    int status = EX_SOFTWARE;
-    enum rc rc = config_load(source, &arguments, &command.problem, &config);
-    if (rc == OK) {
-        buf_clear(&command.problem); /* warnings are for those who serve */
-        status = execute(&command, config, source);
-    } else {
-        (void)fprintf(stderr, "%s", buf_text(&command.problem));
-        status = rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
-    }
+    enum rc rc = run(&command, &count);
+    if (rc != OK)
+        status = ops_transport_fail(&command.transport, rc);
+    else
+        status = fflush(stdout) == 0 ? tell(&command, count) : EX_SOFTWARE;
     buf_done(&command.request);
     buf_done(&command.reply);
-    buf_done(&command.problem);
+    ops_transport_done(&command.transport);
     return status;
 }

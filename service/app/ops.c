@@ -265,7 +265,7 @@ static void serve_flight(struct ops *ops, struct http_request *request)
 {
     const struct http_head *head = http_request_head(request);
     struct span name = span_from(head->path, sizeof flights_path - 1);
-    struct flight_id id;
+    struct flight_id id = {.bytes = {0}};
     if (!span_hex_to_bytes(name, id.bytes, sizeof id.bytes))
         refuse_unknown(request);
     else if (span_is(head->method, "DELETE"))

@@ -5,19 +5,36 @@
 #include "io/store_sqlite.h"
 
 #include <curl/curl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sysexits.h>
 #include <unistd.h>
 
-enum { URL_BYTES_MAX = 1024, TOKEN_LINE_BYTES_MAX = 65536, TIMEOUT_S = 120 };
+enum {
+    URL_BYTES_MAX = 1024,
+    TOKEN_LINE_BYTES_MAX = 65536,
+    PROBLEM_BYTES_MAX = 65536,
+    TIMEOUT_S = 120,
+};
 
-void ops_transport_init(struct ops_transport *transport, const struct config *config,
-                        const struct config_source *source)
+int ops_transport_init(struct ops_transport *transport, const char *command,
+                       const struct config_source *source,
+                       const struct config_arguments *arguments)
 {
     const char *token = source->getenv(source->context, "UNSTREAM_OPS_TOKEN");
     *transport = (struct ops_transport){
-        .config = config,
+        .command = command,
+        .problem.bytes_max = PROBLEM_BYTES_MAX,
         .token = token && *token ? token : NULL,
     };
+    enum rc rc = config_load(source, arguments, &transport->problem, &transport->config);
+    if (rc == OK) {
+        buf_clear(&transport->problem); /* warnings are for those who serve */
+        return EX_OK;
+    }
+    (void)fprintf(stderr, "%s", buf_text(&transport->problem));
+    buf_done(&transport->problem);
+    return rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
 }
 
 void ops_transport_done(struct ops_transport *transport)
@@ -27,6 +44,15 @@ void ops_transport_done(struct ops_transport *transport)
     store_free(transport->store);
     if (transport->box_made)
         mailbox_done(&transport->box);
+    config_free(transport->config);
+    buf_done(&transport->problem);
+}
+
+int ops_transport_fail(struct ops_transport *transport, enum rc rc)
+{
+    (void)fprintf(stderr, "unstream %s: %s\n", transport->command,
+                  transport->problem.n ? buf_text(&transport->problem) : rc_text(rc));
+    return rc == E_INVALID || rc == E_NOT_FOUND ? EX_CONFIG : EX_SOFTWARE;
 }
 
 /* ---- through the service */
@@ -41,7 +67,7 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *context)
 struct call {
     struct ops_transport *transport;
     struct buf *body; /* NULL: none */
-    struct buf *reply, *problem;
+    struct buf *reply;
     struct buf url, authorization;
     char *socket_path; /* NULL: over TCP */
     struct curl_slist *headers;
@@ -104,11 +130,11 @@ static enum rc judge(const struct call *call)
     if (status == 200)
         return OK;
     struct span detail = json_inside(json_get(buf_span(call->reply), "detail"));
-    buf_printf(call->problem, "the service at ops_listen (%.*s) answers %ld: %.*s",
+    buf_printf(&call->transport->problem, "the service at ops_listen (%.*s) answers %ld: %.*s",
                SPAN_ARG(call->transport->config->ops_listen), status,
                SPAN_ARG(detail.p ? detail : SPAN("is it unstream?")));
     if (status == 401)
-        buf_add_text(call->problem, " (set UNSTREAM_OPS_TOKEN)");
+        buf_add_text(&call->transport->problem, " (set UNSTREAM_OPS_TOKEN)");
     if (status == 404)
         return E_NOT_FOUND;
     return status >= 500 ? E_IO : E_INVALID;
@@ -122,15 +148,15 @@ static enum rc perform(struct call *call)
         return E_CLOSED;
     if (code == CURLE_OK)
         return judge(call);
-    buf_printf(call->problem, "the service at ops_listen (%.*s): %s",
+    buf_printf(&call->transport->problem, "the service at ops_listen (%.*s): %s",
                SPAN_ARG(call->transport->config->ops_listen), curl_easy_strerror(code));
     return E_IO;
 }
 
 enum rc ops_transport_ask(struct ops_transport *transport, const char *path, struct buf *body,
-                          struct buf *reply, struct buf *problem)
+                          struct buf *reply)
 {
-    struct call call = {transport, body, reply, problem, .socket_path = NULL};
+    struct call call = {transport, body, reply, .socket_path = NULL};
     if (!transport->config->ops_listen.p)
         return E_CLOSED;
     buf_init(&call.url, URL_BYTES_MAX);
@@ -148,9 +174,10 @@ enum rc ops_transport_ask(struct ops_transport *transport, const char *path, str
 
 /* ---- on the store itself */
 
-enum rc ops_transport_open_store(struct ops_transport *transport, struct buf *problem)
+enum rc ops_transport_open_store(struct ops_transport *transport)
 {
     const struct config *config = transport->config;
+    struct buf *problem = &transport->problem;
     if (transport->store)
         return OK;
     const struct store_sqlite_params params = {

@@ -8,27 +8,31 @@
 #include "io/store.h"
 
 struct ops_transport {
-    const struct config *config;
-    const char *token; /* for the ops listener; NULL: none */
-    void *curl;        /* once it is known that a service answers */
+    const char *command; /* as it is called, for people */
+    struct config *config;
+    struct buf problem; /* what failed and what to do, for people */
+    const char *token;  /* for the ops listener; NULL: none */
+    void *curl;         /* once it is known that a service answers */
     struct mailbox box;
     bool box_made;
     struct store *store; /* once it was opened here */
 };
 
-/* Takes no resources yet.  The token is UNSTREAM_OPS_TOKEN of the source's environment. */
-void ops_transport_init(struct ops_transport *transport, const struct config *config,
-                        const struct config_source *source);
+/* Loads the configuration; the token is UNSTREAM_OPS_TOKEN of the source's environment.  EX_OK:
+ * to be ended with ops_transport_done; else the exit code, and what was wrong is on stderr. */
+MUST_CHECK int ops_transport_init(struct ops_transport *transport, const char *command,
+                                  const struct config_source *source,
+                                  const struct config_arguments *arguments);
 void ops_transport_done(struct ops_transport *transport);
+/* Says on stderr why the command failed, and returns its exit code. */
+int ops_transport_fail(struct ops_transport *transport, enum rc rc);
 /* Ask the service: POST `body`, or without one (NULL) GET; appends the reply of a 200.  E_CLOSED:
  * there is no ops_listen, or nobody listens there.  E_NOT_FOUND: 404; E_INVALID: the request was
- * refused otherwise; E_IO: the service failed; `problem` says why.  E_NOMEM. */
+ * refused otherwise; E_IO: the service failed.  E_NOMEM. */
 MUST_CHECK enum rc ops_transport_ask(struct ops_transport *transport, const char *path,
-                                     struct buf *body, struct buf *reply, struct buf *problem);
-/* Open the store, if it is not yet.  E_INVALID: it is not there, or refused; E_IO; `problem` says
- * why.  E_NOMEM. */
-MUST_CHECK enum rc ops_transport_open_store(struct ops_transport *transport,
-                                            struct buf *problem);
+                                     struct buf *body, struct buf *reply);
+/* Open the store, if it is not yet.  E_INVALID: it is not there, or refused.  E_IO, E_NOMEM. */
+MUST_CHECK enum rc ops_transport_open_store(struct ops_transport *transport);
 /* Run the store's callbacks until one of them sets *came. */
 void ops_transport_wait(struct ops_transport *transport, const bool *came);
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-enum { PROBLEM_BYTES_MAX = 65536, PATH_BYTES_MAX = 64, EX_NO_FLIGHT = 1 };
+enum { PATH_BYTES_MAX = 64, EX_NO_FLIGHT = 1 };
 
 static const char usage[] =
     "usage: unstream why ID [--json] [--config FILE]\n"
@@ -23,7 +23,7 @@ struct command {
     struct flight_id id;
     bool json;
     struct ops_transport transport;
-    struct buf reply, problem;
+    struct buf reply;
 };
 
 static bool parse(struct command *command, struct config_arguments *arguments, int argc,
@@ -55,8 +55,7 @@ static enum rc ask_service(struct command *command)
     buf_printf(&path, "/ops/flights/%s", id);
     if (buf_rc(&path) != OK)
         return buf_rc(&path);
-    return ops_transport_ask(&command->transport, buf_text(&path), NULL, &command->reply,
-                             &command->problem);
+    return ops_transport_ask(&command->transport, buf_text(&path), NULL, &command->reply);
 }
 
 struct outcome {
@@ -83,17 +82,17 @@ static enum rc ask_store(struct command *command)
 {
     struct outcome outcome = {.command = command};
     const struct store_result_query query = {.flight = command->id, .now_ms = clock_unix_ms()};
-    enum rc rc = ops_transport_open_store(&command->transport, &command->problem);
+    enum rc rc = ops_transport_open_store(&command->transport);
     if (rc == OK)
         rc = store_result(command->transport.store, &query, on_row, &outcome);
     if (rc != OK)
         return rc;
     ops_transport_wait(&command->transport, &outcome.came);
     if (outcome.rc == E_NOT_FOUND)
-        buf_add_text(&command->problem,
+        buf_add_text(&command->transport.problem,
                      "no service runs, and the store has no flight of this id");
     else if (outcome.rc != OK)
-        buf_printf(&command->problem, "the store failed: %s", rc_text(outcome.rc));
+        buf_printf(&command->transport.problem, "the store failed: %s", rc_text(outcome.rc));
     return outcome.rc;
 }
 
@@ -234,21 +233,17 @@ static void print_flight(struct span flight)
 
 /* ---- all of it */
 
-static int execute(struct command *command, const struct config *config,
-                   const struct config_source *source)
+static int execute(struct command *command)
 {
-    ops_transport_init(&command->transport, config, source);
     enum rc rc = ask(command);
-    ops_transport_done(&command->transport);
     struct span flight = buf_span(&command->reply);
     if (rc == OK && json_type(json_get(flight, "timeline")) != JSON_ARRAY) {
-        buf_add_text(&command->problem, "what answers at ops_listen is no unstream");
+        buf_add_text(&command->transport.problem, "what answers at ops_listen is no unstream");
         rc = E_INVALID;
     }
     if (rc != OK) {
-        (void)fprintf(stderr, "unstream why: %s\n",
-                      command->problem.n ? buf_text(&command->problem) : rc_text(rc));
-        return rc == E_NOT_FOUND ? EX_NO_FLIGHT : rc == E_INVALID ? EX_CONFIG : EX_SOFTWARE;
+        int status = ops_transport_fail(&command->transport, rc);
+        return rc == E_NOT_FOUND ? EX_NO_FLIGHT : status;
     }
     if (command->json)
         (void)printf("%.*s", SPAN_ARG(flight));
@@ -261,23 +256,16 @@ int why_command(const struct config_source *source, struct config_arguments argu
                 char **argv)
 {
     struct command command = {.json = false};
-    OWNED(config) config = NULL;
     if (!parse(&command, &arguments, argc, argv)) {
         (void)fputs(usage, stderr);
         return EX_USAGE;
     }
+    int status = ops_transport_init(&command.transport, "why", source, &arguments);
+    if (status != EX_OK)
+        return status;
     buf_init(&command.reply, OPS_FLIGHT_BYTES_MAX);
-    buf_init(&command.problem, PROBLEM_BYTES_MAX);
-    int status = EX_SOFTWARE;
-    enum rc rc = config_load(source, &arguments, &command.problem, &config);
-    if (rc == OK) {
-        buf_clear(&command.problem); /* warnings are for those who serve */
-        status = execute(&command, config, source);
-    } else {
-        (void)fprintf(stderr, "%s", buf_text(&command.problem));
-        status = rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
-    }
+    status = execute(&command);
     buf_done(&command.reply);
-    buf_done(&command.problem);
+    ops_transport_done(&command.transport);
     return status;
 }

@@ -10,8 +10,9 @@ enum { ENTRIES_FIRST = 16, ENTRIES_KEPT = TIMELINE_ENTRIES_MAX / 2, SENTENCE_BYT
 static const struct {
     const char *name;
     unsigned members;
+    const char *sentence, *instead; /* instead: when there is a word; NULL: the same */
 } events[TIMELINE_EVENT_COUNT] = {
-#define X(event, word, members) [event] = {word, members},
+#define X(event, word, members, sentence, instead) [event] = {word, members, sentence, instead},
     TIMELINE_EVENT_TABLE(X)
 #undef X
 };
@@ -129,12 +130,31 @@ static struct span text_of(const struct timeline *timeline, struct timeline_text
     return text.n ? (struct span){timeline->texts.p + text.at, text.n} : SPAN_ABSENT;
 }
 
-static void say_seconds(uint32_t ms, struct buf *out)
+static void say_value(const struct timeline *timeline, const struct timeline_entry *entry,
+                      char which, struct buf *out)
 {
-    buf_printf(out, "%u.%u s", ms / 1000, ms % 1000 / 100);
+    if (which == 'a')
+        buf_printf(out, "%u", entry->attempt);
+    else if (which == 'u')
+        buf_add(out, text_of(timeline, entry->upstream));
+    else if (which == 'w')
+        buf_add(out, span_of(entry->word));
+    else if (which == 's')
+        buf_printf(out, "%u", entry->status);
+    else
+        buf_printf(out, "%u.%u s", entry->ms / 1000, entry->ms % 1000 / 100);
 }
 
-/* "1 client waits now" */
+static void say_call_end(const struct timeline_entry *entry, struct buf *out)
+{
+    if (entry->status)
+        buf_printf(out, ", status %u", entry->status);
+    if (entry->number)
+        buf_printf(out, ", %u output bytes", entry->number);
+    if (!span_is(span_of(entry->word), "answered"))
+        buf_add_text(out, entry->yes ? "; it may have been billed" : "; it was not billed");
+}
+
 static void say_waiters(const struct timeline_entry *entry, struct buf *out)
 {
     if (entry->number == 0)
@@ -144,165 +164,23 @@ static void say_waiters(const struct timeline_entry *entry, struct buf *out)
                    entry->number == 1 ? "client waits" : "clients wait");
 }
 
-static void say_call_end(const struct timeline *timeline, const struct timeline_entry *entry,
-                         struct buf *out)
-{
-    bool answered = strcmp(entry->word, "answered") == 0;
-    buf_printf(out, "call %u to %.*s ended: %s", entry->attempt,
-               SPAN_ARG(text_of(timeline, entry->upstream)), entry->word);
-    if (entry->status)
-        buf_printf(out, ", status %u", entry->status);
-    if (entry->number)
-        buf_printf(out, ", %u output bytes", entry->number);
-    if (!answered)
-        buf_add_text(out, entry->yes ? "; it may have been billed" : "; it was not billed");
-}
-
-static void say_waiter_out(const struct timeline_entry *entry, struct buf *out)
-{
-    buf_printf(out, "a request was told %u", entry->status);
-    if (entry->word)
-        buf_printf(out, " (%s)", entry->word);
-    buf_add_text(out, entry->yes ? "" : ", but its client did not take it");
-    say_waiters(entry, out);
-}
-
-/* What the store was to do, and whether it did. */
-static void say_stored(const struct timeline_entry *entry, const char *done, const char *failed,
-                       struct buf *out)
-{
-    buf_add_text(out, entry->word ? failed : done);
-    if (entry->word)
-        buf_printf(out, " (%s)", entry->word);
-}
-
-static void say_start(const struct timeline_entry *entry, struct buf *out)
-{
-    if (entry->ms == 0) {
-        buf_add_text(out, "it has its place, without waiting");
-        return;
-    }
-    buf_add_text(out, "it has its place, after ");
-    say_seconds(entry->ms, out);
-}
-
-static void say_ended(const struct timeline_entry *entry, struct buf *out)
-{
-    buf_printf(out, "it ended with %u", entry->status);
-    if (entry->word)
-        buf_printf(out, " %s", entry->word);
-}
-
-static void say_pause(const struct timeline_entry *entry, struct buf *out)
-{
-    buf_add_text(out, "the next call waits for ");
-    say_seconds(entry->ms, out);
-}
-
-static void say_output(const struct timeline_entry *entry, struct buf *out)
-{
-    buf_printf(out, "call %u brought its first output after ", entry->attempt);
-    say_seconds(entry->ms, out);
-}
-
-static void say_count(const struct timeline_entry *entry, struct buf *out)
-{
-    say_stored(entry, "one more paid call was counted, ahead of the call",
-               "the next call could not be counted", out);
-    if (!entry->word && entry->number)
-        buf_printf(out, " (%u of its key)", entry->number);
-}
-
-static void say_waiter_in(const struct timeline_entry *entry, struct buf *out)
-{
-    buf_printf(out, "a request waits for it (%s)", entry->word);
-    say_waiters(entry, out);
-}
-
-static void say_waiter_left(const struct timeline_entry *entry, struct buf *out)
-{
-    buf_add_text(out, "a client left");
-    say_waiters(entry, out);
-}
-
 static void say(const struct timeline *timeline, const struct timeline_entry *entry,
                 struct buf *out)
 {
-    const struct span upstream = text_of(timeline, entry->upstream);
-    switch ((enum timeline_event)entry->event) {
-    case TIMELINE_STARTED:
-        buf_add_text(out, "its first request came");
-        return;
-    case TIMELINE_RESUMED:
-        buf_add_text(out, "a restart was survived: it is driven again");
-        return;
-    case TIMELINE_LOOKED_UP:
-        buf_printf(out, "its key was looked up in the store: %s", entry->word);
-        return;
-    case TIMELINE_QUEUED:
-        buf_add_text(out, "it waits for a slot, or for the provider's pause to end");
-        return;
-    case TIMELINE_ADMITTED:
-        say_start(entry, out);
-        return;
-    case TIMELINE_REFUSED:
-        buf_printf(out, "it got no place: %s", entry->word);
-        return;
-    case TIMELINE_CLAIMED:
-        say_stored(entry, "its key was claimed, and its first call counted",
-                   "its key could not be claimed", out);
-        return;
-    case TIMELINE_COUNTED:
-        say_count(entry, out);
-        return;
-    case TIMELINE_CALL:
-        buf_printf(out, "call %u to %.*s began", entry->attempt, SPAN_ARG(upstream));
-        return;
-    case TIMELINE_OUTPUT:
-        say_output(entry, out);
-        return;
-    case TIMELINE_CALL_ENDED:
-        say_call_end(timeline, entry, out);
-        return;
-    case TIMELINE_PAUSE:
-        say_pause(entry, out);
-        return;
-    case TIMELINE_FALLBACK:
-        buf_printf(out, "its calls go to the fallback %.*s now", SPAN_ARG(upstream));
-        return;
-    case TIMELINE_WAITER_IN:
-        say_waiter_in(entry, out);
-        return;
-    case TIMELINE_WAITER_LEFT:
-        say_waiter_left(entry, out);
-        return;
-    case TIMELINE_WAITER_OUT:
-        say_waiter_out(entry, out);
-        return;
-    case TIMELINE_ORPHANED:
-        buf_add_text(out, "nobody waits for it: it is kept for a retry");
-        return;
-    case TIMELINE_PUBLISHED:
-        say_stored(entry, "its result can be fetched by URL",
-                   "its result could not be given a URL", out);
-        return;
-    case TIMELINE_STOPPED:
-        buf_printf(out, "it was stopped: %s", entry->word);
-        return;
-    case TIMELINE_COMMITTED:
-        say_stored(entry, "its outcome is in the store", "its outcome could not be stored",
-                   out);
-        return;
-    case TIMELINE_RELEASED:
-        say_stored(entry, "its key was released: a retry runs again",
-                   "its key could not be released", out);
-        return;
-    case TIMELINE_ANSWERED:
-        say_ended(entry, out);
-        return;
-    case TIMELINE_EVENT_COUNT:
-        break;
-    }
+    const char *instead = entry->word ? events[entry->event].instead : NULL;
+    for (const char *p = instead ? instead : events[entry->event].sentence; *p; p++)
+        if (*p == '%')
+            say_value(timeline, entry, *++p, out);
+        else
+            buf_add_byte(out, *p);
+    if (entry->event == TIMELINE_CALL_ENDED)
+        say_call_end(entry, out);
+    if (entry->event == TIMELINE_COUNTED && !entry->word)
+        buf_printf(out, " (%u of its key)", entry->number);
+    if (entry->event == TIMELINE_WAITER_OUT && !entry->yes)
+        buf_add_text(out, ", but its client did not take it");
+    if (is_about_waiters(entry))
+        say_waiters(entry, out);
 }
 
 void timeline_sentence(const struct timeline *timeline, unsigned i, struct buf *out)

@@ -25,34 +25,45 @@ enum timeline_members {
     TIMELINE_BILLED = 16,
 };
 
-/* X(enum, word, members) */
+/* X(enum, word, members, sentence, sentence instead when there is a word, or NULL).  In sentences
+ * %a stands for the attempt, %u for the upstream, %w for the word, %s for the status, %t for the
+ * time it took or takes. */
 #define TIMELINE_EVENT_TABLE(X)                                                                \
-    X(TIMELINE_STARTED, "started", 0)                                                          \
-    X(TIMELINE_RESUMED, "resumed", 0)                                                          \
-    X(TIMELINE_LOOKED_UP, "looked_up", 0)                                                      \
-    X(TIMELINE_QUEUED, "queued", 0)                                                            \
-    X(TIMELINE_ADMITTED, "admitted", TIMELINE_MS)                                              \
-    X(TIMELINE_REFUSED, "refused", 0)                                                          \
-    X(TIMELINE_CLAIMED, "claimed", 0)                                                          \
-    X(TIMELINE_COUNTED, "counted", 0)                                                          \
-    X(TIMELINE_CALL, "call", TIMELINE_ATTEMPT)                                                 \
-    X(TIMELINE_OUTPUT, "output", TIMELINE_ATTEMPT | TIMELINE_MS)                               \
+    X(TIMELINE_STARTED, "started", 0, "its first request came", NULL)                          \
+    X(TIMELINE_RESUMED, "resumed", 0, "a restart was survived: it is driven again", NULL)      \
+    X(TIMELINE_LOOKED_UP, "looked_up", 0, "its key was looked up in the store: %w", NULL)      \
+    X(TIMELINE_QUEUED, "queued", 0, "it waits for a slot, or for the provider's pause to end", \
+      NULL)                                                                                    \
+    X(TIMELINE_ADMITTED, "admitted", TIMELINE_MS, "it got its place after %t", NULL)           \
+    X(TIMELINE_REFUSED, "refused", 0, "it got no place: %w", NULL)                             \
+    X(TIMELINE_CLAIMED, "claimed", 0, "its key was claimed, and its first call counted",       \
+      "its key could not be claimed: %w")                                                      \
+    X(TIMELINE_COUNTED, "counted", 0, "one more paid call was counted, ahead of the call",     \
+      "the next call could not be counted: %w")                                                \
+    X(TIMELINE_CALL, "call", TIMELINE_ATTEMPT, "call %a to %u began", NULL)                    \
+    X(TIMELINE_OUTPUT, "output", TIMELINE_ATTEMPT | TIMELINE_MS,                               \
+      "call %a brought its first output after %t", NULL)                                       \
     X(TIMELINE_CALL_ENDED, "call_ended",                                                       \
-      TIMELINE_ATTEMPT | TIMELINE_STATUS | TIMELINE_MS | TIMELINE_BILLED)                      \
-    X(TIMELINE_PAUSE, "pause", TIMELINE_MS)                                                    \
-    X(TIMELINE_FALLBACK, "fallback", 0)                                                        \
-    X(TIMELINE_WAITER_IN, "waiter_in", TIMELINE_WAITERS)                                       \
-    X(TIMELINE_WAITER_LEFT, "waiter_left", TIMELINE_WAITERS)                                   \
-    X(TIMELINE_WAITER_OUT, "waiter_out", TIMELINE_WAITERS | TIMELINE_STATUS)                   \
-    X(TIMELINE_ORPHANED, "orphaned", 0)                                                        \
-    X(TIMELINE_PUBLISHED, "published", 0)                                                      \
-    X(TIMELINE_STOPPED, "stopped", 0)                                                          \
-    X(TIMELINE_COMMITTED, "committed", 0)                                                      \
-    X(TIMELINE_RELEASED, "released", 0)                                                        \
-    X(TIMELINE_ANSWERED, "answered", TIMELINE_STATUS)
+      TIMELINE_ATTEMPT | TIMELINE_STATUS | TIMELINE_MS | TIMELINE_BILLED,                      \
+      "call %a to %u ended: %w", NULL)                                                         \
+    X(TIMELINE_PAUSE, "pause", TIMELINE_MS, "the next call waits for %t", NULL)                \
+    X(TIMELINE_FALLBACK, "fallback", 0, "its calls go to the fallback %u now", NULL)           \
+    X(TIMELINE_WAITER_IN, "waiter_in", TIMELINE_WAITERS, "a request waits for it (%w)", NULL)  \
+    X(TIMELINE_WAITER_LEFT, "waiter_left", TIMELINE_WAITERS, "a client left", NULL)            \
+    X(TIMELINE_WAITER_OUT, "waiter_out", TIMELINE_WAITERS | TIMELINE_STATUS,                   \
+      "a request was told %s", "a request was told %s (%w)")                                   \
+    X(TIMELINE_ORPHANED, "orphaned", 0, "nobody waits for it: it is kept for a retry", NULL)   \
+    X(TIMELINE_PUBLISHED, "published", 0, "its result can be fetched by URL",                  \
+      "its result could not be given a URL: %w")                                               \
+    X(TIMELINE_STOPPED, "stopped", 0, "it was stopped: %w", NULL)                              \
+    X(TIMELINE_COMMITTED, "committed", 0, "its outcome is in the store",                       \
+      "its outcome could not be stored: %w")                                                   \
+    X(TIMELINE_RELEASED, "released", 0, "its key was released: a retry runs again",            \
+      "its key could not be released: %w")                                                     \
+    X(TIMELINE_ANSWERED, "answered", TIMELINE_STATUS, "it ended with %s", "it ended with %s %w")
 
 enum timeline_event {
-#define X(event, word, members) event,
+#define X(event, word, members, sentence, instead) event,
     TIMELINE_EVENT_TABLE(X)
 #undef X
         TIMELINE_EVENT_COUNT

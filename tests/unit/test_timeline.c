@@ -223,8 +223,8 @@ TEST(timeline, waiters_are_said_to_come_to_leave_and_to_be_told)
 
 TEST(timeline, waiting_is_said_with_its_time)
 {
-    SAYS("it has its place, without waiting", .event = TIMELINE_ADMITTED);
-    SAYS("it has its place, after 12.3 s", .event = TIMELINE_ADMITTED, .ms = 12345);
+    SAYS("it got its place after 0.0 s", .event = TIMELINE_ADMITTED);
+    SAYS("it got its place after 12.3 s", .event = TIMELINE_ADMITTED, .ms = 12345);
     SAYS("the next call waits for 4.0 s", .event = TIMELINE_PAUSE, .ms = 4000);
     SAYS("it got no place: queue_full", .event = TIMELINE_REFUSED, .word = "queue_full");
 }
@@ -232,14 +232,14 @@ TEST(timeline, waiting_is_said_with_its_time)
 TEST(timeline, what_the_store_did_and_did_not_is_said)
 {
     SAYS("its key was claimed, and its first call counted", .event = TIMELINE_CLAIMED);
-    SAYS("its key could not be claimed (the store failed)", .event = TIMELINE_CLAIMED,
+    SAYS("its key could not be claimed: the store failed", .event = TIMELINE_CLAIMED,
          .word = "the store failed");
     SAYS("one more paid call was counted, ahead of the call (2 of its key)",
          .event = TIMELINE_COUNTED, .number = 2);
-    SAYS("the next call could not be counted (used up)", .event = TIMELINE_COUNTED,
+    SAYS("the next call could not be counted: used up", .event = TIMELINE_COUNTED,
          .word = "used up");
     SAYS("its outcome is in the store", .event = TIMELINE_COMMITTED);
-    SAYS("its outcome could not be stored (a limit was reached)", .event = TIMELINE_COMMITTED,
+    SAYS("its outcome could not be stored: a limit was reached", .event = TIMELINE_COMMITTED,
          .word = "a limit was reached");
     SAYS("its key was released: a retry runs again", .event = TIMELINE_RELEASED);
     SAYS("its result can be fetched by URL", .event = TIMELINE_PUBLISHED);
