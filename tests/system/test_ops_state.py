@@ -149,6 +149,44 @@ def test_after_a_restart_the_store_tells_the_outcome(operated, provider):
     assert abs(flight["started_unix_ms"] - before["started_unix_ms"]) < 5000
 
 
+def test_a_move_to_the_fallback(operated, provider):
+    service = operated({
+        "upstreams": {"spare": {"base_url": provider.url + "/v1", "provider": "openai", "api_key": "sk-spare"}},
+        "routes": {CHAT: {"upstream": "chat", "fallback": "spare"}}})
+    model = provider.script(unique("moved"), {"status": 503, "body": {"error": {"message": "x"}}})
+    reply = service.post(CHAT, question(CHAT, model))
+    assert_answer(reply)
+    flight = flight_of(service, reply)
+    assert events(flight) == ["started", "waiter_in", "admitted", "call", "call_ended", "fallback", "call", "output",
+                              "call_ended", "answered", "waiter_out"]
+    assert entries(flight, "fallback")[0]["text"] == "its calls go to the fallback spare now"
+    assert entries(flight, "call")[1]["text"] == "call 2 to spare began"
+    assert flight["upstream"] == "spare"
+
+
+def test_an_accepted_request_that_outlives_its_process(operated, provider):
+    keyed = {"upstreams": {"chat": {"api_key": "sk-operator"}}}
+    service = operated(keyed)
+    hold = unique("hold")
+    body = question(CHAT, provider.script(unique("accepted"), {"hold": hold}))
+    accepted = service.post(CHAT, body, headers={"Prefer": "respond-async"})
+    assert accepted.status == 202
+    flight = flight_of(service, accepted)
+    assert flight["accepted"] is True and flight["waiters"] == 0
+    assert entries(flight, "published")[0]["text"] == "its result can be fetched by URL"
+    assert entries(flight, "waiter_out")[0]["text"] == "a request was told 202 (accepted); nobody waits now"
+    provider.wait_for(body["model"])
+    service.process.kill()
+    service.process.wait()
+    again = operated(keyed, service.directory)
+    wait_until(lambda: again.get(accepted["location"]).status == 200, "the answer")
+    taken_up = flight_of(again, accepted)
+    assert events(taken_up)[:2] == ["started", "resumed"] and "counted" in events(taken_up)
+    assert entries(taken_up, "resumed")[0]["at_ms"] > 0
+    assert taken_up["started_unix_ms"] == again.ops(f"/ops/flights/{taken_up['id']}").json["started_unix_ms"]
+    assert abs(taken_up["started_unix_ms"] - flight["started_unix_ms"]) < 5000
+
+
 @pytest.mark.parametrize("name", ["0" * 32, "0" * 31, "0" * 33, "x" * 32, "", "a/b"])
 def test_an_unknown_flight_is_said_to_be_so(operated, name):
     service = operated()
