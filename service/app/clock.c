@@ -1,5 +1,6 @@
 #include "app/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -30,6 +31,14 @@ uint64_t clock_dice(void)
         left = POOL_DRAWS;
     }
     return pool[--left];
+}
+
+void clock_utc_text(int64_t unix_ms, char text[CLOCK_UTC_BYTES])
+{
+    struct tm tm;
+    time_t seconds = (time_t)(unix_ms / 1000);
+    if (!gmtime_r(&seconds, &tm) || strftime(text, CLOCK_UTC_BYTES, "%FT%TZ", &tm) == 0)
+        (void)snprintf(text, CLOCK_UTC_BYTES, "-");
 }
 
 void clock_random(uint8_t *to, size_t n)

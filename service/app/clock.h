@@ -10,6 +10,9 @@
 int64_t clock_unix_ms(void);
 /* Microseconds of the monotonic clock, of this moment and not of the loop's round. */
 int64_t clock_monotonic_us(void);
+enum { CLOCK_UTC_BYTES = 32 };
+/* A time since 1970 as 2025-01-31T12:00:00Z; "-" where the calendar has none. */
+void clock_utc_text(int64_t unix_ms, char text[CLOCK_UTC_BYTES]);
 /* 64 random bits of cryptographic quality, never the same twice. */
 uint64_t clock_dice(void);
 /* n such bytes. */

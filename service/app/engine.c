@@ -50,13 +50,16 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
         return E_NOMEM;
     engine->loop = params->loop;
     list_init(&engine->upstreams);
-    if (engine_admission_init(engine) != OK) {
+    engine->history = history_new();
+    if (!engine->history || engine_admission_init(engine) != OK) {
+        history_free(engine->history);
         free(engine);
         return E_NOMEM;
     }
     if (follow(engine, params->config) != OK) {
         engine_upstreams_done(engine);
         engine_admission_done(engine);
+        history_free(engine->history);
         free(engine);
         return E_NOMEM;
     }
@@ -92,6 +95,7 @@ void engine_free(struct engine *engine)
     engine_unstored_done(engine);
     answers_done(&engine->answers);
     telemetry_done(&engine->telemetry);
+    history_free(engine->history);
     ASSERT(engine->memory_bytes == 0);
     map_done(&engine->keys);
     map_done(&engine->by_id);

@@ -9,6 +9,7 @@
 #ifndef APP_ENGINE_H
 #define APP_ENGINE_H
 
+#include "app/history.h"
 #include "app/reply.h"
 #include "core/config.h"
 #include "io/event_loop.h"
@@ -86,7 +87,7 @@ struct engine_counts {
      * ADOPTED or REPLAYED; and the output tokens of the answers that they were told. */
     uint64_t duplicates[SOURCE_COUNT], tokens_saved[SOURCE_COUNT];
     uint64_t attempts[ATTEMPT_END_COUNT], attempts_cancelled; /* cancelled: by us, on a stop */
-    uint64_t flights, retries, refused, disconnects;
+    uint64_t flights, called, retries, refused, disconnects;  /* called: flights that did */
     uint64_t refusals[REFUSAL_COUNT];
     uint64_t queued, fallbacks;     /* flights that had to wait for a slot; that changed over */
     uint64_t orphans, orphans_lost; /* became one; of these cancelled or forgotten */
@@ -121,5 +122,28 @@ struct engine_upstream_state {
 /* Of the upstream with this index.  False: there are no more. */
 bool engine_upstream_state(const struct engine *engine, size_t i,
                            struct engine_upstream_state *ret);
+
+/* ---- what operators ask for */
+
+struct engine_flight;
+
+/* The flights under way, in the order in which they began: the one behind `before` (NULL: the
+ * first); NULL: there are no more. */
+const struct engine_flight *engine_next_flight(const struct engine *engine,
+                                               const struct engine_flight *before);
+struct flight_summary engine_flight_summary(const struct engine_flight *run);
+/* What is over. */
+const struct history *engine_history(const struct engine *engine);
+/* Of a flight that runs, or ended not long ago; the timeline is valid until the loop goes on.
+ * False: memory does not know it. */
+bool engine_find_flight(const struct engine *engine, struct flight_id id,
+                        struct flight_summary *ret, const struct timeline **ret_timeline);
+/* Ask the store for a flight's row; the callback may come from inside.  E_NOMEM: none comes. */
+MUST_CHECK enum rc engine_ask_row(struct engine *engine, struct flight_id id,
+                                  store_result_cb *callback, void *context);
+/* Cancel it, as DELETE of its result does; *ret_state is what it was doing.  E_NOT_FOUND: it does
+ * not run here; E_CONFLICT: its outcome is being stored already. */
+MUST_CHECK enum rc engine_cancel_flight(struct engine *engine, struct flight_id id,
+                                        const char **ret_state);
 
 #endif

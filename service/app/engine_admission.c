@@ -36,6 +36,7 @@ static enum flight_order refuse_for(struct engine_flight *run, enum refusal refu
 {
     run->queue_ms += engine_now_ms(run->engine) - run->queued_ms;
     run->engine->counts.refusals[refusal]++;
+    engine_note(run, TIMELINE_REFUSED, refusals[refusal].name);
     return flight_refuse(&run->flight, refusals[refusal].error, refusals[refusal].detail,
                          retry_after_s);
 }
@@ -76,6 +77,7 @@ static enum rc change_over(struct engine_flight *run)
     run->memory = memory;
     run->flight.params.key_is_ours = true;
     run->engine->counts.fallbacks++;
+    engine_note_call(run, TIMELINE_FALLBACK);
     return OK;
 }
 
@@ -133,6 +135,7 @@ void engine_admission_wake(struct engine *engine)
 static enum flight_order wait_for_turn(struct engine_flight *run)
 {
     int64_t due_ms = admission_due_ms(&run->engine->admission);
+    engine_note(run, TIMELINE_QUEUED, NULL);
     if (due_ms < run->engine->admission_due.due_ms)
         wake_at(run->engine, due_ms);
     return FLIGHT_WAIT;
@@ -150,7 +153,10 @@ int64_t engine_queue_ms(const struct engine_flight *run)
 
 static enum flight_order admitted(struct engine_flight *run)
 {
-    run->queue_ms += engine_now_ms(run->engine) - run->queued_ms;
+    int64_t waited_ms = engine_now_ms(run->engine) - run->queued_ms;
+    run->queue_ms += waited_ms;
+    if (waited_ms > 0 || run->flight.attempts == 0)
+        engine_note_ms(run, TIMELINE_ADMITTED, waited_ms);
     return flight_on_admitted(&run->flight);
 }
 

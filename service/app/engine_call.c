@@ -41,6 +41,8 @@ static void map_simple_answer(struct engine_flight *run)
         outcome->end = rc == E_SYNTAX ? ATTEMPT_MALFORMED : ATTEMPT_NO_RESOURCES;
     blob_free(outcome->body);
     outcome->body = body;
+    if (!body)
+        engine_note_call_end(run, false);
 }
 
 /* include_usage "auto": a provider that refuses stream_options is asked once again without it,
@@ -66,6 +68,7 @@ static void on_output(void *context)
     struct engine_flight *run = context;
     flight_on_output(&run->flight);
     run->had_output = true;
+    engine_note_output(run);
     intake_keep_splice(run->intake);
     engine_weigh(run);
     engine_edge_on_output(run);
@@ -83,6 +86,7 @@ static void count_call(struct engine_flight *run, bool cancelled)
         .cancelled = cancelled,
     };
     telemetry_call(&run->engine->telemetry, &call);
+    engine_note_call_end(run, cancelled);
     *(cancelled ? &counts->attempts_cancelled : &counts->attempts[outcome->end]) += 1;
     if (outcome->end != ATTEMPT_ANSWERED && call.operation)
         counts->maybe_billed_in_vain += attempt_may_be_billed(outcome);
@@ -135,10 +139,12 @@ enum flight_order engine_call(struct engine_flight *run)
     int64_t now_ms = engine_now_ms(run->engine);
     if (run->first_call_ms < 0) {
         run->first_call_ms = now_ms;
+        run->engine->counts.called++;
         note_start(run);
         retry_budget_earn(&run->memory->budget, upstream->retry_budget_ratio, now_ms);
     }
     run->call_start_ms = now_ms;
+    engine_note_call(run, TIMELINE_CALL);
     const struct transfer_params params = {
         .url = intake->url,
         .headers = intake->headers,

@@ -84,6 +84,7 @@ void engine_edge_claimed(struct engine_flight *run)
     if (!run->intake->edge.accepts)
         return;
     run->has_token = run->token.text[0] != '\0';
+    engine_note_rc(run, TIMELINE_PUBLISHED, OK);
     accepted(run);
     if (!intake_may_splice_again(run->intake))
         intake_keep_splice(run->intake);
@@ -123,6 +124,7 @@ static void on_published(void *context, enum rc rc)
     if (!run)
         return;
     run->has_token |= rc == OK;
+    engine_note_rc(run, TIMELINE_PUBLISHED, rc);
     if (rc == OK && accepts)
         accepted(run);
     engine_edge_continue(run, rc);
@@ -170,6 +172,7 @@ static void on_registered(void *context, enum rc rc, enum claim_result result,
     if (rc == OK && result != CLAIM_OK)
         rc = E_CONFLICT;
     run->has_token = rc == OK && run->token.text[0];
+    engine_note_rc(run, TIMELINE_PUBLISHED, rc);
     enum flight_order order = flight_on_registered(&run->flight, rc);
     if (order == FLIGHT_WAIT || order == FLIGHT_CALL || order == FLIGHT_COUNT)
         engine_edge_continue(run, rc);

@@ -25,6 +25,7 @@ void engine_flight_discard(struct engine_flight *run)
     for (size_t i = 0; i < FLIGHT_BODIES; i++)
         blob_let_go(run->held[i], &run->engine->memory_bytes);
     attempt_outcome_done(&run->outcome);
+    timeline_done(&run->timeline);
     blob_free(run->answer.body);
     intake_free(run->intake);
     engine_upstream_release(run->memory);
@@ -50,10 +51,12 @@ static void ended(struct engine_flight *run)
         bool unstored = run->flight.unstored && verdict_keeps(&run->flight.verdict);
         run->source = unstored ? SOURCE_UNSTORED : SOURCE_EXECUTED;
     }
+    engine_note_end(run);
     engine_answer_waiters(run);
     if (attended)
         note_answer(run);
     timers_stop(timers(run), &run->deadline);
+    engine_remember(run);
     engine_forget(run);
     intake_drop_bodies(run->intake);
     blob_free(run->outcome.body); /* what is needed of it is the answer now */
@@ -69,6 +72,8 @@ static enum flight_order begin_pause(struct engine_flight *run)
 {
     engine_admission_pause_begins(run);
     int64_t due_ms = engine_now_ms(run->engine) + run->flight.pause_ms;
+    if (run->flight.pause_ms > 0)
+        engine_note_ms(run, TIMELINE_PAUSE, run->flight.pause_ms);
     enum rc rc = timers_start(timers(run), &run->pause, due_ms);
     return rc == OK ? FLIGHT_WAIT : flight_on_pause_end(&run->flight);
 }
@@ -205,7 +210,10 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
     run->intake = intake;
     run->id = id;
     run->start_ms = event_loop_now_ms(engine->loop);
-    run->first_call_ms = run->end_ms = run->first_event_ms = -1;
+    run->start_unix_ms = clock_unix_ms();
+    run->first_call_ms = run->end_ms = run->first_event_ms = run->first_output_ms = -1;
+    run->paid_calls = -1;
+    timeline_init(&run->timeline);
     run->pause.run = on_pause_end;
     run->deadline.run = on_deadline;
     flight_id_text(id, run->id_text);
@@ -226,6 +234,7 @@ enum rc engine_flight_new(struct engine *engine, struct intake *intake, struct f
         return rc;
     }
     engine_weigh(run);
+    engine_note(run, TIMELINE_STARTED, NULL);
     *ret = run;
     return OK;
 }
@@ -250,6 +259,7 @@ void engine_flight_join(struct engine_flight *run, int64_t deadline_ms)
 
 void engine_flight_stop(struct engine_flight *run, enum http_error why)
 {
+    engine_note_stop(run, why);
     enum flight_order order = flight_stop(&run->flight, why, NULL);
     timers_stop(timers(run), &run->pause);
     engine_flight_perform(run, order);

@@ -4,6 +4,7 @@
 
 #include "app/answers.h"
 #include "app/engine.h"
+#include "app/history.h"
 #include "app/intake.h"
 #include "app/reply.h"
 #include "app/telemetry.h"
@@ -20,8 +21,7 @@
 
 enum {
     BOOT_ID_TEXT_BYTES = 17,
-    KEY_TEXT_BYTES = 9, /* the first digits of a key's digest, which tell keys apart in logs */
-    FLIGHT_BODIES = 4,  /* request, request with the splice, outcome of a call, answer */
+    FLIGHT_BODIES = 4, /* request, request with the splice, outcome of a call, answer */
 };
 
 /* A question to the store whose answer may have a body.  They take turns, so that few such bodies
@@ -95,6 +95,7 @@ struct engine {
     struct rate_limit *rate_limits; /* one per configured client */
     struct engine_counts counts;
     struct telemetry telemetry;
+    struct history *history;
     bool draining;
     bool recovering; /* accepted requests of an earlier process are being taken up */
 };
@@ -138,6 +139,11 @@ struct engine_flight {
     int64_t start_ms, first_call_ms, call_start_ms, end_ms; /* monotonic, -1: not yet */
     int64_t first_event_ms;                                 /* since first_call_ms, -1: none */
     int64_t asked_us; /* monotonic: the request that started it was complete; 0: nobody's was */
+    /* For operators: see engine_history.c. */
+    struct timeline timeline; /* until it is over */
+    int64_t start_unix_ms;
+    int64_t first_output_ms; /* since first_call_ms, -1: none */
+    int paid_calls;          /* of its key, as the store last said; -1: not known */
 };
 
 /* One client connection that waits, or a request on its way to being one.  Lives in the
@@ -160,6 +166,7 @@ struct waiter {
     struct timer deadline;
     int64_t deadline_ms;
     bool started_flight;
+    bool is_probe; /* GET /livez and /readyz */
     /* What happens when its flight takes long: see engine_edge.c. */
     struct edge_plan edge;
     struct timer hold;  /* until the hold is over; then, while beating, until the next beat */
@@ -363,6 +370,35 @@ void engine_telling(struct waiter *waiter, struct engine_flight *run);
 void engine_note_flight(struct waiter *waiter, const struct engine_flight *run);
 /* Reply with the answer of a flight that ended. */
 void engine_answer(struct waiter *waiter, struct engine_flight *run);
+
+/* ---- engine_history.c: what operators are told.  Out of memory a timeline lacks an entry. */
+
+/* Something happened to this flight; `word`: see struct timeline_note. */
+void engine_note(struct engine_flight *run, enum timeline_event event, const char *word);
+void engine_note_ms(struct engine_flight *run, enum timeline_event event, int64_t ms);
+/* The store did it, or `rc` says why not. */
+void engine_note_rc(struct engine_flight *run, enum timeline_event event, enum rc rc);
+/* `record` NULL: there is none. */
+void engine_note_lookup(struct engine_flight *run, enum flight_key key,
+                        const struct key_record *record);
+void engine_note_claim(struct engine_flight *run, enum flight_key key);
+void engine_note_count(struct engine_flight *run, enum rc rc, unsigned paid_calls);
+void engine_note_release(struct engine_flight *run, enum rc rc);
+/* CALL, FALLBACK: its upstream is the one that is called now. */
+void engine_note_call(struct engine_flight *run, enum timeline_event event);
+void engine_note_output(struct engine_flight *run);
+void engine_note_call_end(struct engine_flight *run, bool cancelled);
+/* Before flight_stop, which may be too late. */
+void engine_note_stop(struct engine_flight *run, enum http_error why);
+/* Its answer is there, and its waiters get it. */
+void engine_note_end(struct engine_flight *run);
+/* This one waits for it now; one of its clients left. */
+void engine_note_waiter(struct engine_flight *run, const struct waiter *waiter);
+void engine_note_left(struct engine_flight *run);
+/* A request is over. */
+void engine_note_request(const struct waiter *waiter, bool delivered);
+/* It is over: what is known of it outlives it. */
+void engine_remember(struct engine_flight *run);
 
 /* ---- engine_orphan.c: retries without a key (core/adoption.h) */
 

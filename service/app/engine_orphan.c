@@ -135,6 +135,7 @@ static enum rc become_orphan(struct engine_flight *run, int64_t after_ms)
     run->engine->orphan_count += !run->is_orphan;
     run->engine->counts.orphans += !run->is_orphan;
     run->is_orphan = true;
+    engine_note(run, TIMELINE_ORPHANED, NULL);
     return OK;
 }
 

@@ -71,6 +71,8 @@ static enum rc resume(struct engine *engine, struct intake *intake,
         return rc;
     int64_t age_ms = unix_ms - record->started_ms;
     run->start_ms = now_ms - (age_ms > 0 ? age_ms : 0); /* the clock may have been set back */
+    run->start_unix_ms = record->started_ms;
+    engine_note(run, TIMELINE_RESUMED, NULL);
     run->handed_out = true; /* by a token that only its client knows */
     run->flight.params.accepted = true;
     engine->counts.resumed++;

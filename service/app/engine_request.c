@@ -5,7 +5,6 @@
 #include "app/probes.h"
 #include "core/relay.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static void start_flight(struct waiter *waiter)
@@ -124,17 +123,13 @@ static void on_head(void *context, struct http_request *request)
         refuse_bare(request);
         return;
     }
-    if (probes_reply(request, engine_is_ready(engine), waiter->id_text, &waiter->status))
+    waiter->is_probe =
+        probes_reply(request, engine_is_ready(engine), waiter->id_text, &waiter->status);
+    if (waiter->is_probe)
         return;
     if (waiter->is_result)
         return; /* a body is tolerated, and dropped */
     (void)check_head(waiter);
-}
-
-static void note_key(struct waiter *waiter, const struct digest *key)
-{
-    for (size_t i = 0; i + 1 < sizeof waiter->key_text; i += 2)
-        (void)snprintf(waiter->key_text + i, 3, "%02x", key->bytes[i / 2]);
 }
 
 /* The flight that this request is to wait for, a running or a new one; or a reply at once. */
@@ -142,7 +137,7 @@ static void find_flight(struct waiter *waiter)
 {
     const struct intake *intake = waiter->intake;
     if (intake->keyed) {
-        note_key(waiter, &intake->key);
+        history_key_text(&intake->key, waiter->key_text);
         struct engine_flight *running = map_get(&waiter->engine->keys, intake->key.bytes);
         if (running)
             engine_join(waiter, running);
@@ -244,6 +239,7 @@ static void on_left(void *context, struct http_request *request, bool broken)
     if (!waiter->flight)
         return;
     waiter->flight->attending--;
+    engine_note_left(waiter->flight);
     lost_client(waiter->flight);
 }
 
@@ -314,12 +310,15 @@ static void on_end(void *context, struct http_request *request, bool delivered)
         return;
     struct engine_flight *run = waiter->flight, *told = waiter->told;
     engine_detach(waiter);
+    if (run && !waiter->left)
+        engine_note_left(run);
     engine_result_end(waiter);
     engine_let_body_go(waiter);
     intake_free(waiter->intake);
     waiter->intake = NULL;
     count_request(waiter);
     log_request(waiter, delivered);
+    engine_note_request(waiter, delivered);
     http_request_set_tag(request, NULL);
     engine->open_requests--;
     if (run)

@@ -102,6 +102,7 @@ static void on_stale_release(void *context, enum rc rc)
 {
     struct engine_flight *run = context;
     enum flight_key key = rc == OK ? FLIGHT_KEY_FREE : FLIGHT_KEY_TROUBLE;
+    engine_note_lookup(run, key, NULL);
     engine_flight_perform(run, flight_on_lookup(&run->flight, key));
 }
 
@@ -140,6 +141,7 @@ static void on_lookup(void *context, enum rc rc, const struct key_record *record
     if (stale && !drains && release_stale(run, record))
         return;
     enum flight_key key = stale && drains ? FLIGHT_KEY_FREE : judge(run, rc, record);
+    engine_note_lookup(run, key, rc == OK ? record : NULL);
     engine_flight_perform(run, flight_on_lookup(&run->flight, key));
 }
 
@@ -180,6 +182,7 @@ static void on_claim(void *context, enum rc rc, enum claim_result result,
             break;
         }
     bool claimed = key == FLIGHT_KEY_FREE;
+    engine_note_claim(run, key);
     if (claimed)
         engine_edge_claimed(run);
     enum flight_order order = flight_on_claim(&run->flight, key);
@@ -211,8 +214,8 @@ enum flight_order engine_store_claim(struct engine_flight *run)
 static void on_count(void *context, enum rc rc, unsigned paid_calls)
 {
     struct engine_flight *run = context;
-    (void)paid_calls;
     CRASH_POINT("count_committed");
+    engine_note_count(run, rc, paid_calls);
     engine_flight_perform(run, flight_on_count(&run->flight, rc));
 }
 
@@ -227,9 +230,8 @@ enum flight_order engine_store_count(struct engine_flight *run)
     return FLIGHT_WAIT;
 }
 
-static void on_commit(void *context, enum rc rc)
+static void made_durable(struct engine_flight *run, enum rc rc)
 {
-    struct engine_flight *run = context;
     CRASH_POINT("ending_committed");
     if (rc != OK) {
         bool kept = verdict_keeps(&run->flight.verdict);
@@ -243,6 +245,20 @@ static void on_commit(void *context, enum rc rc)
         log_end(&line);
     }
     engine_flight_perform(run, flight_on_commit(&run->flight, rc));
+}
+
+static void on_commit(void *context, enum rc rc)
+{
+    struct engine_flight *run = context;
+    engine_note_rc(run, TIMELINE_COMMITTED, rc);
+    made_durable(run, rc);
+}
+
+static void on_release(void *context, enum rc rc)
+{
+    struct engine_flight *run = context;
+    engine_note_release(run, rc);
+    made_durable(run, rc);
 }
 
 int64_t engine_answer_ttl_ms(const struct engine_flight *run)
@@ -304,7 +320,7 @@ enum flight_order engine_store_release(struct engine_flight *run)
         .keep_until_ms = engine_keep_until_ms(run, now),
     };
     if (!run->engine->store ||
-        store_release(run->engine->store, &release, on_commit, run) != OK)
+        store_release(run->engine->store, &release, on_release, run) != OK)
         return flight_on_commit(&run->flight, E_CLOSED);
     return FLIGHT_WAIT;
 }

@@ -232,6 +232,7 @@ enum rc engine_wait_for(struct waiter *waiter, struct engine_flight *run, int64_
     list_append(&run->waiters, &waiter->link);
     run->attending += !waiter->left;
     waiter->engine->waiter_count++;
+    engine_note_waiter(run, waiter);
     engine_attended(run);
     rc = engine_edge_begin(waiter);
     if (rc != OK)

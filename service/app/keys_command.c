@@ -1,15 +1,15 @@
 #include "app/keys_command.h"
 
-#include "app/keys_transport.h"
+#include "app/clock.h"
 #include "app/ops_keys.h"
+#include "app/ops_transport.h"
 #include "core/json.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 
-enum { PROBLEM_BYTES_MAX = 65536, EX_NO_KEY = 1 };
+enum { PATH_BYTES_MAX = 64, EX_NO_KEY = 1 };
 
 static const char usage[] =
     "usage: unstream keys list|show|release|purge [--client NAME] [--key KEY]\n"
@@ -26,8 +26,8 @@ static const char usage[] =
 
 struct command {
     struct span verb, client, key, digest, older_than, after;
-    struct keys_transport transport;
-    struct buf request, reply, problem;
+    struct ops_transport transport;
+    struct buf request, reply;
 };
 
 /* ---- the command line */
@@ -99,6 +99,60 @@ static void write_request(struct command *command)
     buf_add_byte(out, '}');
 }
 
+/* E_CLOSED: no service answers. */
+static enum rc ask_service(struct command *command)
+{
+    BUF(path, PATH_BYTES_MAX);
+    if (command->transport.store)
+        return E_CLOSED;
+    buf_printf(&path, "/ops/keys/%.*s", SPAN_ARG(command->verb));
+    if (buf_rc(&path) != OK)
+        return buf_rc(&path);
+    return ops_transport_ask(&command->transport, buf_text(&path), &command->request,
+                             &command->reply);
+}
+
+struct outcome {
+    const struct ops_keys *keys;
+    struct buf *reply;
+    enum rc rc;
+    bool came;
+};
+
+static void on_task(void *context, enum rc rc, const struct store_task_result *result)
+{
+    struct outcome *outcome = context;
+    outcome->came = true;
+    outcome->rc = rc;
+    if (rc == OK)
+        ops_keys_render(outcome->keys, result, outcome->reply);
+}
+
+static enum rc ask_store(struct command *command)
+{
+    struct ops_transport *transport = &command->transport;
+    struct store_task task;
+    const char *wrong = NULL;
+    enum rc rc = ops_transport_open_store(transport);
+    if (rc != OK)
+        return rc;
+    const struct ops_keys keys = {transport->config,
+                                  {(const char *)transport->store->salt, STORE_SALT_BYTES}};
+    struct outcome outcome = {.keys = &keys, .reply = &command->reply};
+    rc = ops_keys_parse(&keys, command->verb, buf_span(&command->request), clock_unix_ms(),
+                        &task, &wrong);
+    if (rc == E_INVALID)
+        buf_add_text(&command->transport.problem, wrong);
+    if (rc == OK)
+        rc = store_task(transport->store, &task, on_task, &outcome);
+    if (rc != OK)
+        return rc;
+    ops_transport_wait(transport, &outcome.came);
+    if (outcome.rc != OK)
+        buf_printf(&command->transport.problem, "the store failed: %s", rc_text(outcome.rc));
+    return outcome.rc;
+}
+
 /* The next page, after which *ret_next is absent or where to go on. */
 static enum rc send_request(struct command *command, uint64_t *ret_count, struct span *ret_next)
 {
@@ -106,15 +160,16 @@ static enum rc send_request(struct command *command, uint64_t *ret_count, struct
     buf_clear(&command->reply);
     if (buf_rc(&command->request) != OK)
         return buf_rc(&command->request);
-    enum rc rc = keys_transport_send(&command->transport, command->verb, &command->request,
-                                     &command->reply, &command->problem);
+    enum rc rc = ask_service(command);
+    if (rc == E_CLOSED)
+        rc = ask_store(command);
     if (rc == OK)
         rc = buf_rc(&command->reply);
     if (rc != OK)
         return rc;
     struct span reply = buf_span(&command->reply);
     if (!json_to_u64(json_get(reply, "count"), ret_count)) {
-        buf_add_text(&command->problem, "what answers at ops_listen is no unstream");
+        buf_add_text(&command->transport.problem, "what answers at ops_listen is no unstream");
         return E_INVALID;
     }
     *ret_next = json_inside(json_get(reply, "next"));
@@ -123,17 +178,12 @@ static enum rc send_request(struct command *command, uint64_t *ret_count, struct
 
 /* ---- output */
 
-/* 2025-01-31T12:00:00Z */
 static void print_time(struct span value)
 {
     uint64_t ms;
-    struct tm tm;
-    char text[32] = "-";
-    if (json_to_u64(value, &ms)) {
-        time_t seconds = (time_t)(ms / 1000);
-        if (!gmtime_r(&seconds, &tm) || strftime(text, sizeof text, "%FT%TZ", &tm) == 0)
-            (void)snprintf(text, sizeof text, "-");
-    }
+    char text[CLOCK_UTC_BYTES] = "-";
+    if (json_to_u64(value, &ms))
+        clock_utc_text((int64_t)ms, text);
     (void)printf("%-20s ", text);
 }
 
@@ -218,44 +268,27 @@ static int tell(const struct command *command, uint64_t count)
     return EX_OK;
 }
 
-static int execute(struct command *command, const struct config *config,
-                   const struct config_source *source)
-{
-    uint64_t count;
-    const char *token = source->getenv(source->context, "UNSTREAM_OPS_TOKEN");
-    keys_transport_init(&command->transport, config, token && *token ? token : NULL);
-    enum rc rc = run(command, &count);
-    keys_transport_done(&command->transport);
-    if (rc == OK)
-        return fflush(stdout) == 0 ? tell(command, count) : EX_SOFTWARE;
-    (void)fprintf(stderr, "unstream keys: %s\n",
-                  command->problem.n ? buf_text(&command->problem) : rc_text(rc));
-    return rc == E_INVALID ? EX_CONFIG : EX_SOFTWARE;
-}
-
 int keys_command(const struct config_source *source, struct config_arguments arguments,
                  int argc, char **argv)
 {
     struct command command = {.verb = SPAN_ABSENT};
-    OWNED(config) config = NULL;
+    uint64_t count;
     if (!parse(&command, &arguments, argc, argv)) {
         (void)fputs(usage, stderr);
         return EX_USAGE;
     }
+    int status = ops_transport_init(&command.transport, "keys", source, &arguments);
+    if (status != EX_OK)
+        return status;
     buf_init(&command.request, OPS_KEYS_REQUEST_BYTES_MAX);
     buf_init(&command.reply, OPS_KEYS_REPLY_BYTES_MAX);
-    buf_init(&command.problem, PROBLEM_BYTES_MAX);
-    int status = EX_SOFTWARE;
-    enum rc rc = config_load(source, &arguments, &command.problem, &config);
-    if (rc == OK) {
-        buf_clear(&command.problem); /* warnings are for those who serve */
-        status = execute(&command, config, source);
-    } else {
-        (void)fprintf(stderr, "%s", buf_text(&command.problem));
-        status = rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
-    }
+    enum rc rc = run(&command, &count);
+    if (rc != OK)
+        status = ops_transport_fail(&command.transport, rc);
+    else
+        status = fflush(stdout) == 0 ? tell(&command, count) : EX_SOFTWARE;
     buf_done(&command.request);
     buf_done(&command.reply);
-    buf_done(&command.problem);
+    ops_transport_done(&command.transport);
     return status;
 }

@@ -6,6 +6,7 @@
 #include "app/options.h"
 #include "app/serve.h"
 #include "app/token_command.h"
+#include "app/why_command.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -116,6 +117,9 @@ int main(int argc, char **argv)
     case OPTIONS_BACKUP:
         return backup_command(&source, options.arguments, options.command_argc,
                               options.command_argv);
+    case OPTIONS_WHY:
+        return why_command(&source, options.arguments, options.command_argc,
+                           options.command_argv);
     case OPTIONS_TOKEN:
         return token_command(options.command_argc, options.command_argv, stdout, stderr);
     }

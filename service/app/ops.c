@@ -3,6 +3,7 @@
 #include "app/clock.h"
 #include "app/metrics.h"
 #include "app/ops_keys.h"
+#include "app/ops_state.h"
 #include "app/probes.h"
 #include "app/reply.h"
 #include "core/credential.h"
@@ -10,9 +11,12 @@
 
 #include <stdlib.h>
 
+enum { DETAIL_BYTES_MAX = 1024 };
+
 struct ops {
     struct ops_params params;
     struct metrics_service service;
+    int64_t started_unix_ms;
 };
 
 enum rc ops_new(const struct ops_params *params, struct ops **ret)
@@ -22,6 +26,7 @@ enum rc ops_new(const struct ops_params *params, struct ops **ret)
         return E_NOMEM;
     ops->params = *params;
     ops->params.config = config_ref(params->config);
+    ops->started_unix_ms = clock_unix_ms();
     *ret = ops;
     return OK;
 }
@@ -55,31 +60,85 @@ static bool has_token(const struct config *config, const struct http_head *head)
            digest_eq(&digest, &config->ops_token_sha256);
 }
 
-static void send_metrics(struct ops *ops, struct http_request *request)
+static void refuse(struct http_request *request, enum http_error error, const char *detail)
+{
+    reply_error(request, SHAPE_PROBLEM, error, detail, NULL, SPAN_ABSENT);
+}
+
+/* This status, if there was memory for all of the text. */
+static void send_text(struct http_request *request, int status, struct span content_type,
+                      struct buf *text)
+{
+    OWNED(blob) body = buf_rc(text) == OK ? blob_take(text) : NULL;
+    const struct reply reply = {
+        .answer = {.status = body ? status : 503, .body = body, .content_type = content_type},
+    };
+    reply_send(request, &reply);
+}
+
+static void send_json(struct http_request *request, int status, struct buf *text)
+{
+    send_text(request, status, SPAN("application/json"), text);
+}
+
+static void serve_metrics(struct ops *ops, struct http_request *request)
 {
     struct store_stats store = store_stats(ops->params.store);
     BUF(text, METRICS_BYTES_MAX);
     ops->service.connections =
         ops->params.front ? http_front_connections(ops->params.front) : 0;
     metrics_render(ops->params.engine, &store, &ops->service, &text);
-    OWNED(blob) body = buf_rc(&text) == OK ? blob_take(&text) : NULL;
-    const struct reply reply = {
-        .answer = {.status = body ? 200 : 503,
-                   .body = body,
-                   .content_type = SPAN("text/plain; version=0.0.4; charset=utf-8")},
+    send_text(request, 200, SPAN("text/plain; version=0.0.4; charset=utf-8"), &text);
+}
+
+static void serve_state(struct ops *ops, struct http_request *request)
+{
+    const struct ops_state state = {
+        .engine = ops->params.engine,
+        .config = ops->params.config,
+        .store = store_stats(ops->params.store),
+        .now_unix_ms = clock_unix_ms(),
+        .started_unix_ms = ops->started_unix_ms,
     };
-    reply_send(request, &reply);
+    BUF(text, OPS_STATE_BYTES_MAX);
+    ops_state_render(&state, &text);
+    send_json(request, 200, &text);
+}
+
+/* ---- questions to the store */
+
+/* From the request until the store's callback. */
+struct ops_call {
+    struct ops *ops;
+    struct http_request *request; /* NULL: it has ended */
+};
+
+/* NULL: out of memory, and that was replied. */
+static struct ops_call *call_begin(struct ops *ops, struct http_request *request)
+{
+    struct ops_call *call = malloc(sizeof *call);
+    if (!call) {
+        refuse(request, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+        return NULL;
+    }
+    *call = (struct ops_call){ops, request};
+    http_request_set_tag(request, call);
+    return call;
+}
+
+/* The request, to be replied to now; NULL: it has ended. */
+static struct http_request *call_end(struct ops_call *call)
+{
+    struct http_request *request = call->request;
+    if (request)
+        http_request_set_tag(request, NULL);
+    free(call);
+    return request;
 }
 
 /* ---- POST /ops/keys/... */
 
 static const char keys_path[] = "/ops/keys/";
-
-/* From the request until the store's callback. */
-struct keys_call {
-    struct ops *ops;
-    struct http_request *request; /* NULL: it has ended */
-};
 
 static struct ops_keys keys_of(const struct ops *ops)
 {
@@ -87,55 +146,33 @@ static struct ops_keys keys_of(const struct ops *ops)
     return (struct ops_keys){ops->params.config, {(const char *)store->salt, STORE_SALT_BYTES}};
 }
 
-static void refuse(struct http_request *request, enum http_error error, const char *detail)
-{
-    reply_error(request, SHAPE_PROBLEM, error, detail, NULL, SPAN_ABSENT);
-}
-
-static void send_keys(const struct keys_call *call, const struct store_task_result *result)
-{
-    const struct ops_keys keys = keys_of(call->ops);
-    BUF(text, OPS_KEYS_REPLY_BYTES_MAX);
-    ops_keys_render(&keys, result, &text);
-    OWNED(blob) body = buf_rc(&text) == OK ? blob_take(&text) : NULL;
-    const struct reply reply = {
-        .answer = {.status = body ? 200 : 503,
-                   .body = body,
-                   .content_type = SPAN("application/json")},
-    };
-    reply_send(call->request, &reply);
-}
-
 static void on_task(void *context, enum rc rc, const struct store_task_result *result)
 {
-    struct keys_call *call = context;
-    if (call->request) {
-        http_request_set_tag(call->request, NULL);
-        if (rc == OK)
-            send_keys(call, result);
-        else
-            refuse(call->request, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+    struct ops_call *call = context;
+    struct ops *ops = call->ops;
+    struct http_request *request = call_end(call);
+    if (!request)
+        return;
+    if (rc != OK) {
+        refuse(request, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+        return;
     }
-    free(call);
+    const struct ops_keys keys = keys_of(ops);
+    BUF(text, OPS_KEYS_REPLY_BYTES_MAX);
+    ops_keys_render(&keys, result, &text);
+    send_json(request, 200, &text);
 }
 
 static void start_task(struct ops *ops, struct http_request *request,
                        const struct store_task *task)
 {
-    struct keys_call *call = malloc(sizeof *call);
-    if (call)
-        *call = (struct keys_call){ops, request};
-    if (!call || store_task(ops->params.store, task, on_task, call) != OK) {
-        free(call);
-        refuse(request, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
-        return;
-    }
-    http_request_set_tag(request, call);
+    struct ops_call *call = call_begin(ops, request);
+    if (call && store_task(ops->params.store, task, on_task, call) != OK)
+        refuse(call_end(call), HTTP_ERROR_STORE_UNAVAILABLE, NULL);
 }
 
-static void on_request(void *context, struct http_request *request)
+static void serve_keys(struct ops *ops, struct http_request *request)
 {
-    struct ops *ops = context;
     const struct ops_keys keys = keys_of(ops);
     struct span verb = span_from(http_request_head(request)->path, sizeof keys_path - 1);
     struct store_task task;
@@ -153,43 +190,173 @@ static void on_request(void *context, struct http_request *request)
         refuse(request, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
 }
 
+/* ---- /ops/flights/{id} */
+
+static const char flights_path[] = "/ops/flights/";
+
+static void refuse_unknown(struct http_request *request)
+{
+    BUF(detail, DETAIL_BYTES_MAX);
+    buf_printf(&detail,
+               "no flight of this id is known: memory holds what runs and the last %d that "
+               "ended, the store the rows of keyed and accepted ones as long as their outcome "
+               "is kept",
+               OPS_ENDED_FLIGHTS_MAX);
+    refuse(request, HTTP_ERROR_NOT_FOUND, buf_text(&detail));
+}
+
+static void send_flight(struct http_request *request, const struct flight_summary *summary,
+                        const struct timeline *timeline)
+{
+    const struct ops_flight flight = {summary, timeline, clock_unix_ms()};
+    BUF(text, OPS_FLIGHT_BYTES_MAX);
+    ops_flight_render(&flight, &text);
+    send_json(request, 200, &text);
+}
+
+static void on_row(void *context, enum rc rc, const struct flight_record *record)
+{
+    struct http_request *request = call_end(context);
+    if (!request)
+        return;
+    if (rc != OK) {
+        refuse(request, HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+    } else if (record->state == FLIGHT_ROW_ABSENT) {
+        refuse_unknown(request);
+    } else {
+        const struct flight_summary summary = ops_flight_of_row(record);
+        send_flight(request, &summary, NULL);
+    }
+}
+
+static void show_flight(struct ops *ops, struct http_request *request, struct flight_id id)
+{
+    struct flight_summary summary;
+    const struct timeline *timeline;
+    if (engine_find_flight(ops->params.engine, id, &summary, &timeline)) {
+        send_flight(request, &summary, timeline);
+        return;
+    }
+    struct ops_call *call = call_begin(ops, request);
+    if (call && engine_ask_row(ops->params.engine, id, on_row, call) != OK)
+        refuse(call_end(call), HTTP_ERROR_STORE_UNAVAILABLE, NULL);
+}
+
+static void cancel_flight(struct ops *ops, struct http_request *request, struct flight_id id)
+{
+    const char *state;
+    char id_text[FLIGHT_ID_TEXT_BYTES];
+    enum rc rc = engine_cancel_flight(ops->params.engine, id, &state);
+    if (rc == E_NOT_FOUND) {
+        refuse(request, HTTP_ERROR_NOT_FOUND, "no flight of this id runs here");
+        return;
+    }
+    if (rc != OK) {
+        refuse(request, HTTP_ERROR_ALREADY_FINISHED, NULL);
+        return;
+    }
+    BUF(text, DETAIL_BYTES_MAX);
+    flight_id_text(id, id_text);
+    buf_printf(&text, "{\"id\":\"%s\",\"state\":\"%s\"}\n", id_text, state);
+    send_json(request, 202, &text);
+}
+
+static void serve_flight(struct ops *ops, struct http_request *request)
+{
+    const struct http_head *head = http_request_head(request);
+    struct span name = span_from(head->path, sizeof flights_path - 1);
+    struct flight_id id = {.bytes = {0}};
+    if (!span_hex_to_bytes(name, id.bytes, sizeof id.bytes))
+        refuse_unknown(request);
+    else if (span_is(head->method, "DELETE"))
+        cancel_flight(ops, request, id);
+    else
+        show_flight(ops, request, id);
+}
+
 /* ---- the listener */
+
+/* Beside the probes. */
+static const struct ops_path {
+    const char *path; /* with a slash at its end: all below it */
+    const char *methods;
+    bool needs_token;
+    /* Replies, at once or later; the body is there. */
+    void (*serve)(struct ops *ops, struct http_request *request);
+} paths[] = {
+    {"/metrics", "GET, HEAD", .needs_token = true, .serve = serve_metrics},
+    {"/ops/state", "GET, HEAD", .needs_token = true, .serve = serve_state},
+    {flights_path, "GET, HEAD, DELETE", .needs_token = true, .serve = serve_flight},
+    {keys_path, "POST", .needs_token = true, .serve = serve_keys},
+};
+
+/* NULL: nothing is served there. */
+static const struct ops_path *find_path(struct span path)
+{
+    for (size_t i = 0; i < COUNT_OF(paths); i++)
+        if (span_ends(span_of(paths[i].path), "/") ? span_starts(path, paths[i].path)
+                                                   : span_is(path, paths[i].path))
+            return &paths[i];
+    return NULL;
+}
+
+static bool takes_method(const struct ops_path *path, struct span method)
+{
+    struct span rest = span_of(path->methods);
+    while (rest.p)
+        if (span_eq(span_trim(span_cut(&rest, ',')), method))
+            return true;
+    return false;
+}
+
+static void refuse_path(struct http_request *request)
+{
+    BUF(detail, DETAIL_BYTES_MAX);
+    buf_add_text(&detail, "served here are ");
+    for (size_t i = 0; i < COUNT_OF(paths); i++)
+        buf_printf(&detail, "%s%s, ", paths[i].path,
+                   span_ends(span_of(paths[i].path), "/") ? "..." : "");
+    buf_add_text(&detail, "/livez and /readyz");
+    refuse(request, HTTP_ERROR_NOT_FOUND, buf_text(&detail));
+}
+
+static void refuse_method(struct http_request *request, const struct ops_path *path)
+{
+    BUF(detail, DETAIL_BYTES_MAX);
+    buf_printf(&detail, "%s takes %s", path->path, path->methods);
+    reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_METHOD_NOT_ALLOWED, buf_text(&detail), NULL,
+                span_of(path->methods));
+}
 
 static void on_head(void *context, struct http_request *request)
 {
     struct ops *ops = context;
     const struct http_head *head = http_request_head(request);
+    const struct ops_path *path = find_path(head->path);
     int status;
-    bool reads = span_is(head->method, "GET") || span_is(head->method, "HEAD");
     enum exposure exposure = exposure_of_ops(ops->params.config, head);
     if (exposure != EXPOSURE_NONE)
-        reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_OPEN_NOT_ALLOWED,
-                    exposure_text(exposure), NULL, SPAN_ABSENT);
+        refuse(request, HTTP_ERROR_OPEN_NOT_ALLOWED, exposure_text(exposure));
     else if (probes_reply(request, engine_is_ready(ops->params.engine), NULL, &status))
         return;
-    else if (!has_token(ops->params.config, head))
-        reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_UNAUTHORIZED,
-                    "send the token of ops_token_sha256 as Authorization: Bearer", NULL,
-                    SPAN_ABSENT);
-    else if (span_starts(head->path, keys_path)) {
-        if (!span_is(head->method, "POST"))
-            reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_METHOD_NOT_ALLOWED,
-                        "/ops/keys/... takes POST", NULL, SPAN("POST"));
-    } else if (!span_is(head->path, "/metrics"))
-        refuse(request, HTTP_ERROR_NOT_FOUND,
-               "served here are /metrics, /ops/keys/..., /livez and /readyz");
-    else if (!reads)
-        reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_METHOD_NOT_ALLOWED,
-                    "/metrics takes GET and HEAD", NULL, SPAN("GET, HEAD"));
-    else
-        send_metrics(ops, request);
+    else if ((!path || path->needs_token) && !has_token(ops->params.config, head))
+        refuse(request, HTTP_ERROR_UNAUTHORIZED,
+               "send the token of ops_token_sha256 as Authorization: Bearer");
+    else if (!path)
+        refuse_path(request);
+    else if (!takes_method(path, head->method))
+        refuse_method(request, path);
+}
+
+static void on_request(void *context, struct http_request *request)
+{
+    find_path(http_request_head(request)->path)->serve(context, request);
 }
 
 static void on_problem(void *context, struct http_request *request, enum front_problem problem)
 {
     (void)context;
-    reply_error(request, SHAPE_PROBLEM, HTTP_ERROR_BAD_FRAMING, front_problem_text(problem),
-                NULL, SPAN_ABSENT);
+    refuse(request, HTTP_ERROR_BAD_FRAMING, front_problem_text(problem));
 }
 
 static void on_left(void *context, struct http_request *request, bool broken)
@@ -201,7 +368,7 @@ static void on_left(void *context, struct http_request *request, bool broken)
 
 static void on_end(void *context, struct http_request *request, bool delivered)
 {
-    struct keys_call *call = http_request_tag(request);
+    struct ops_call *call = http_request_tag(request);
     (void)context;
     (void)delivered;
     if (call)

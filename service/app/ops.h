@@ -1,6 +1,7 @@
-/* The operators' listener: probes, metrics (Prometheus text format 0.0.4) and work on keys
- * (app/ops_keys.h), on connections of its own.  Beyond loopback it asks for a token; on loopback Host and Origin must be local, so
- * that no web page can read it by DNS rebinding.  Thread: the loop. */
+/* The operators' listener: probes, metrics (Prometheus text format 0.0.4), what flights are doing
+ * (app/ops_state.h) and work on keys (app/ops_keys.h), on connections of its own.  Beyond loopback
+ * it asks for a token; on loopback Host and Origin must be local, so that no web page can read it
+ * by DNS rebinding.  Thread: the loop. */
 #ifndef APP_OPS_H
 #define APP_OPS_H
 
@@ -12,7 +13,7 @@ struct ops;
  * the clients' front, for its connections; NULL is fine. */
 struct ops_params {
     struct config *config;
-    const struct engine *engine;
+    struct engine *engine;
     struct store *store;
     const struct http_front *front;
 };

@@ -26,6 +26,7 @@ const char *options_help(void)
            "  unstream assemble chat|responses|messages [--chunk N] [--n N]\n"
            "                                 print the body of the stream on stdin\n"
            "  unstream keys list|show|release|purge ...      idempotency keys\n"
+           "  unstream why ID                what happened to a request, and when\n"
            "  unstream backup FILE           copy the store, also of a running service\n"
            "  unstream token NAME            a new token for a client, and its entry\n"
            "\n"
@@ -118,6 +119,7 @@ static enum rc take_command(struct options *options, int argc, char **argv, stru
         enum options_action action;
     } commands[] = {{"assemble", OPTIONS_ASSEMBLE},
                     {"keys", OPTIONS_KEYS},
+                    {"why", OPTIONS_WHY},
                     {"backup", OPTIONS_BACKUP},
                     {"token", OPTIONS_TOKEN}};
     for (size_t i = 0; i < COUNT_OF(commands); i++)

@@ -2,7 +2,7 @@
  *
  *     unstream [--config FILE] [--listen ADDR]... [--store URL]
  *              [--check-config] [--print-config] [--version] [--help]
- *     unstream assemble|keys|backup|token ...
+ *     unstream assemble|keys|why|backup|token ...
  *
  * Thread: the main one, before others start (getopt keeps state). */
 #ifndef APP_OPTIONS_H
@@ -19,6 +19,7 @@ enum options_action {
     OPTIONS_HELP,
     OPTIONS_ASSEMBLE,
     OPTIONS_KEYS,
+    OPTIONS_WHY,
     OPTIONS_BACKUP,
     OPTIONS_TOKEN
 };
@@ -27,7 +28,7 @@ struct options {
     enum options_action action;
     struct config_arguments arguments; /* views argv and `listen` below */
     struct span listen[CONFIG_LISTEN_MAX];
-    /* ASSEMBLE, KEYS, BACKUP, TOKEN: its own command line, beginning with the command's word. */
+    /* ASSEMBLE, KEYS, WHY, BACKUP, TOKEN: its own command line, beginning with the command's word. */
     int command_argc;
     char **command_argv;
 };

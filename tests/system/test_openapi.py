@@ -398,6 +398,22 @@ def test_the_operators_side(services, provider):
     assert check("POST", ask("purge", key=keys[0]), "KeysReply").json["count"] == 1
     assert check("POST", ask("purge"), PROBLEM).status == 400
     assert check("GET", request(port, "GET", "/ops/keys/list")).status == 405
+    hold = unique("hold")
+    held = question(MESSAGES, provider.script(unique("ops"), {"hold": hold}))
+    waiting = in_background(service.post, MESSAGES, held, keys[0])
+    provider.wait_for(held["model"])
+    [flight] = check("GET", request(port, "GET", "/ops/state"), "State").json["flights"]
+    path = f"/ops/flights/{flight['id']}"
+    assert check("GET", request(port, "GET", path), "FlightDetails").json["ended_unix_ms"] is None
+    assert check("DELETE", request(port, "DELETE", path), "Cancelling").status == 202
+    assert waiting.result().status == 409
+    assert check("GET", request(port, "GET", path), "FlightDetails").json["status"] == 409
+    assert check("DELETE", request(port, "DELETE", path), PROBLEM).status == 404
+    assert len(check("GET", request(port, "GET", "/ops/state"), "State").json["recent"]) >= 3
+    for method in ("HEAD", "POST"):
+        for path in ("/ops/state", path):
+            assert check(method, request(port, method, path)).status == (405 if method == "POST" else 200)
+    assert check("GET", request(port, "GET", "/ops/flights/" + "0" * 32), PROBLEM).status == 404
     assert check("GET", request(port, "GET", "/metrics")).status == 200
     assert check("HEAD", request(port, "HEAD", "/metrics")).status == 200
     assert check("GET", request(port, "GET", "/metrics", headers={"Host": "evil.example"}), PROBLEM).status == 403

@@ -1,6 +1,7 @@
 """What others on the machine can learn from a running service, who it runs as, and what its log makes of
 hostile bytes.  That no test's secret stands anywhere is conftest.py's check at the end of the session."""
 import base64
+import hashlib
 import json
 import os
 import pwd
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import leaks
-from support import BINARY, CHAT, MESSAGES, SIMPLE, UPSTREAMS, Service, assert_answer, question, unique, wait_until
+from support import (BINARY, CHAT, MESSAGES, SIMPLE, UPSTREAMS, Service, assert_answer, free_port, question, request,
+                     run_binary, unique, wait_until)
 
 SECRET = b"key-0123456789"
 
@@ -183,3 +185,38 @@ def test_a_provider_cannot_write_the_log(logging, provider, value):
                             "headers": {"x-request-id": value.decode("latin-1")}})
     assert service.post(CHAT, question(CHAT, model)).status == 400
     assert_harmless(service, form, before, 2)
+
+
+# ---- what operators are shown
+
+def test_operators_see_flights_without_their_secrets(launch, provider):
+    """Neither keys, tokens and credentials, nor what was asked and answered."""
+    port = free_port()
+    token, api_key, key, ops_token, prompt, words, error = map(unique, (
+        "token", "sk-upstream", "key", "ops", "prompt", "words", "error"))
+    service = launch({"ops_listen": f"127.0.0.1:{port}", "ops_token_sha256": hashlib.sha256(ops_token.encode()).hexdigest(),
+                      "clients": [{"name": "billing", "token_sha256": hashlib.sha256(token.encode()).hexdigest()}],
+                      "upstreams": {name: {"api_key": api_key} for name in UPSTREAMS}})
+    hold, known, operator = unique("hold"), {"Authorization": f"Bearer {token}"}, {"Authorization": f"Bearer {ops_token}"}
+    model = provider.script(unique("shown"), {"status": 500, "body": {"error": {"message": error}}},
+                            {"text": f"{words} {words}", "hold": hold})
+    body = question(CHAT, model, prompt, user=unique("user"))
+    accepted = service.post(CHAT, body, key, {**known, "Prefer": "respond-async"})
+    assert accepted.status == 202
+    flight = f"/ops/flights/{accepted['unstream-request-id']}"
+    provider.wait_for(model)
+    shown = [request(port, "GET", path, headers=operator).body for path in ("/ops/state", flight)]
+    provider.release(hold)
+    wait_until(lambda: service.get(accepted["location"], known).status == 200, "the answer")
+    assert_answer(service.post(CHAT, body, key, known), key_status="replayed")
+    shown += [request(port, "GET", path, headers=operator).body for path in ("/ops/state", flight)]
+    for option in ([], ["--json"]):
+        told = run_binary("why", flight.rpartition("/")[2], *option, "--config", service.directory / "config.json",
+                          directory=service.directory, UNSTREAM_OPS_TOKEN=ops_token)
+        assert told.returncode == 0, told.stderr
+        shown.append(told.stdout.encode())
+    result_token = re.search("/requests/([^?]+)", accepted["location"])[1]
+    secrets = {text.encode() for text in (token, api_key, key, ops_token, prompt, words, error, body["user"], result_token)}
+    for text in shown:
+        assert model.encode() in text and b"billing" in text
+        assert not leaks.found_in(text, secrets)

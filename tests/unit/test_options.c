@@ -85,6 +85,8 @@ TEST(options, keys_and_backup_get_theirs_behind_our_options)
     assert_span_equal(options.arguments.file, "a.json");
     assert_int_equal(options.command_argc, 2);
     assert_string_equal(options.command_argv[1], "list");
+    assert_int_equal(PARSE(&problem, &options, "why", "--json"), OK);
+    assert_int_equal(options.action, OPTIONS_WHY);
     assert_int_equal(PARSE(&problem, &options, "backup", "b.db"), OK);
     assert_int_equal(options.action, OPTIONS_BACKUP);
     assert_string_equal(options.command_argv[1], "b.db");

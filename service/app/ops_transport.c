@@ -1,29 +1,58 @@
-#include "app/keys_transport.h"
+#include "app/ops_transport.h"
 
 #include "app/clock.h"
-#include "app/ops_keys.h"
 #include "core/json.h"
 #include "io/store_sqlite.h"
 
 #include <curl/curl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sysexits.h>
 #include <unistd.h>
 
-enum { URL_BYTES_MAX = 1024, TIMEOUT_S = 120 };
+enum {
+    URL_BYTES_MAX = 1024,
+    TOKEN_LINE_BYTES_MAX = 65536,
+    PROBLEM_BYTES_MAX = 65536,
+    TIMEOUT_S = 120,
+};
 
-void keys_transport_init(struct keys_transport *transport, const struct config *config,
-                         const char *token)
+int ops_transport_init(struct ops_transport *transport, const char *command,
+                       const struct config_source *source,
+                       const struct config_arguments *arguments)
 {
-    *transport = (struct keys_transport){.config = config, .token = token};
+    const char *token = source->getenv(source->context, "UNSTREAM_OPS_TOKEN");
+    *transport = (struct ops_transport){
+        .command = command,
+        .problem.bytes_max = PROBLEM_BYTES_MAX,
+        .token = token && *token ? token : NULL,
+    };
+    enum rc rc = config_load(source, arguments, &transport->problem, &transport->config);
+    if (rc == OK) {
+        buf_clear(&transport->problem); /* warnings are for those who serve */
+        return EX_OK;
+    }
+    (void)fprintf(stderr, "%s", buf_text(&transport->problem));
+    buf_done(&transport->problem);
+    return rc == E_NOMEM ? EX_SOFTWARE : EX_CONFIG;
 }
 
-void keys_transport_done(struct keys_transport *transport)
+void ops_transport_done(struct ops_transport *transport)
 {
     if (transport->curl)
         curl_easy_cleanup(transport->curl);
     store_free(transport->store);
     if (transport->box_made)
         mailbox_done(&transport->box);
+    config_free(transport->config);
+    buf_done(&transport->problem);
+}
+
+int ops_transport_fail(struct ops_transport *transport, enum rc rc)
+{
+    (void)fprintf(stderr, "unstream %s: %s\n", transport->command,
+                  transport->problem.n ? buf_text(&transport->problem) : rc_text(rc));
+    return rc == E_INVALID || rc == E_NOT_FOUND ? EX_CONFIG : EX_SOFTWARE;
 }
 
 /* ---- through the service */
@@ -36,8 +65,9 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *context)
 }
 
 struct call {
-    struct keys_transport *transport;
-    struct buf *request, *reply, *problem;
+    struct ops_transport *transport;
+    struct buf *body; /* NULL: none */
+    struct buf *reply;
     struct buf url, authorization;
     char *socket_path; /* NULL: over TCP */
     struct curl_slist *headers;
@@ -55,8 +85,8 @@ static bool set_up(const struct call *call)
         curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L),
         curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)TIMEOUT_S),
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, call->headers),
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)call->request->n),
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->request->p),
+        call->body ? curl_easy_setopt(curl, CURLOPT_POSTFIELDS, buf_text(call->body))
+                   : curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L),
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes),
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, call->reply),
     };
@@ -75,7 +105,7 @@ static bool add_header(struct call *call, const char *line)
 }
 
 /* Where the ops listener is, from our own configuration. */
-static bool prepare(struct call *call, struct span verb)
+static bool prepare(struct call *call, const char *path)
 {
     struct span address = call->transport->config->ops_listen;
     struct span host = address;
@@ -85,12 +115,11 @@ static bool prepare(struct call *call, struct span verb)
         if (!call->socket_path)
             return false;
     }
-    buf_printf(&call->url, "http://%.*s/ops/keys/%.*s", SPAN_ARG(host), SPAN_ARG(verb));
+    buf_printf(&call->url, "http://%.*s%s", SPAN_ARG(host), path);
     if (call->transport->token)
         buf_printf(&call->authorization, "Authorization: Bearer %s", call->transport->token);
-    (void)buf_text(call->request);
     return buf_rc(&call->url) == OK && buf_rc(&call->authorization) == OK &&
-           add_header(call, "Content-Type: application/json") &&
+           (!call->body || add_header(call, "Content-Type: application/json")) &&
            (!call->transport->token || add_header(call, buf_text(&call->authorization)));
 }
 
@@ -101,11 +130,13 @@ static enum rc judge(const struct call *call)
     if (status == 200)
         return OK;
     struct span detail = json_inside(json_get(buf_span(call->reply), "detail"));
-    buf_printf(call->problem, "the service at ops_listen (%.*s) answers %ld: %.*s",
+    buf_printf(&call->transport->problem, "the service at ops_listen (%.*s) answers %ld: %.*s",
                SPAN_ARG(call->transport->config->ops_listen), status,
                SPAN_ARG(detail.p ? detail : SPAN("is it unstream?")));
     if (status == 401)
-        buf_add_text(call->problem, " (set UNSTREAM_OPS_TOKEN)");
+        buf_add_text(&call->transport->problem, " (set UNSTREAM_OPS_TOKEN)");
+    if (status == 404)
+        return E_NOT_FOUND;
     return status >= 500 ? E_IO : E_INVALID;
 }
 
@@ -117,20 +148,22 @@ static enum rc perform(struct call *call)
         return E_CLOSED;
     if (code == CURLE_OK)
         return judge(call);
-    buf_printf(call->problem, "the service at ops_listen (%.*s): %s",
+    buf_printf(&call->transport->problem, "the service at ops_listen (%.*s): %s",
                SPAN_ARG(call->transport->config->ops_listen), curl_easy_strerror(code));
     return E_IO;
 }
 
-static enum rc send_to_service(struct keys_transport *transport, struct span verb,
-                               struct buf *request, struct buf *reply, struct buf *problem)
+enum rc ops_transport_ask(struct ops_transport *transport, const char *path, struct buf *body,
+                          struct buf *reply)
 {
-    struct call call = {transport, request, reply, problem, .socket_path = NULL};
+    struct call call = {transport, body, reply, .socket_path = NULL};
+    if (!transport->config->ops_listen.p)
+        return E_CLOSED;
     buf_init(&call.url, URL_BYTES_MAX);
-    buf_init(&call.authorization, OPS_KEYS_REQUEST_BYTES_MAX);
+    buf_init(&call.authorization, TOKEN_LINE_BYTES_MAX);
     if (!transport->curl)
         transport->curl = curl_easy_init();
-    bool ready = transport->curl && prepare(&call, verb) && set_up(&call);
+    bool ready = transport->curl && prepare(&call, path) && set_up(&call);
     enum rc rc = ready ? perform(&call) : E_NOMEM;
     curl_slist_free_all(call.headers);
     free(call.socket_path);
@@ -141,9 +174,12 @@ static enum rc send_to_service(struct keys_transport *transport, struct span ver
 
 /* ---- on the store itself */
 
-static enum rc open_store(struct keys_transport *transport, struct buf *problem)
+enum rc ops_transport_open_store(struct ops_transport *transport)
 {
     const struct config *config = transport->config;
+    struct buf *problem = &transport->problem;
+    if (transport->store)
+        return OK;
     const struct store_sqlite_params params = {
         .path = span_from(config->store, sizeof "sqlite:" - 1),
         .loop = &transport->box,
@@ -168,54 +204,10 @@ static enum rc open_store(struct keys_transport *transport, struct buf *problem)
     return rc;
 }
 
-struct outcome {
-    const struct ops_keys *keys;
-    struct buf *reply;
-    enum rc rc;
-    bool came;
-};
-
-static void on_task(void *context, enum rc rc, const struct store_task_result *result)
+void ops_transport_wait(struct ops_transport *transport, const bool *came)
 {
-    struct outcome *outcome = context;
-    outcome->came = true;
-    outcome->rc = rc;
-    if (rc == OK)
-        ops_keys_render(outcome->keys, result, outcome->reply);
-}
-
-static enum rc ask_store(struct keys_transport *transport, struct span verb, struct span body,
-                         struct buf *reply, struct buf *problem)
-{
-    const struct ops_keys keys = {transport->config,
-                                  {(const char *)transport->store->salt, STORE_SALT_BYTES}};
-    struct outcome outcome = {.keys = &keys, .reply = reply};
-    struct store_task task;
-    const char *wrong = NULL;
-    enum rc rc = ops_keys_parse(&keys, verb, body, clock_unix_ms(), &task, &wrong);
-    if (rc == E_INVALID)
-        buf_add_text(problem, wrong);
-    if (rc == OK)
-        rc = store_task(transport->store, &task, on_task, &outcome);
-    if (rc != OK)
-        return rc;
-    while (!outcome.came) {
+    while (!*came) {
         mailbox_wait(&transport->box);
         (void)mailbox_run(&transport->box);
     }
-    if (outcome.rc != OK)
-        buf_printf(problem, "the store failed: %s", rc_text(outcome.rc));
-    return outcome.rc;
-}
-
-enum rc keys_transport_send(struct keys_transport *transport, struct span verb,
-                            struct buf *request, struct buf *reply, struct buf *problem)
-{
-    enum rc rc = E_CLOSED;
-    if (!transport->store && transport->config->ops_listen.p)
-        rc = send_to_service(transport, verb, request, reply, problem);
-    if (rc != E_CLOSED)
-        return rc;
-    rc = transport->store ? OK : open_store(transport, problem);
-    return rc == OK ? ask_store(transport, verb, buf_span(request), reply, problem) : rc;
 }
