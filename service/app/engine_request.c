@@ -181,36 +181,13 @@ static void on_request(void *context, struct http_request *request)
     find_flight(waiter);
 }
 
-static enum http_error error_of_problem(enum front_problem problem)
-{
-    switch (problem) {
-    case FRONT_BAD_FRAMING:
-    case FRONT_BAD_HEADER:
-    case FRONT_NO_HOST:
-        return HTTP_ERROR_BAD_FRAMING;
-    case FRONT_BAD_TRANSFER_ENCODING:
-        return HTTP_ERROR_TRANSFER_ENCODING;
-    case FRONT_BAD_EXPECT:
-        return HTTP_ERROR_BAD_EXPECT;
-    case FRONT_BODY_TOO_LARGE:
-        return HTTP_ERROR_BODY_TOO_LARGE;
-    case FRONT_HEAD_TOO_LARGE:
-        return HTTP_ERROR_HEAD_TOO_LARGE;
-    case FRONT_TOO_SLOW:
-        return HTTP_ERROR_REQUEST_TIMEOUT;
-    case FRONT_NO_MEMORY:
-        break;
-    }
-    return HTTP_ERROR_OVERLOADED;
-}
-
 static void on_problem(void *context, struct http_request *request, enum front_problem problem)
 {
     struct waiter *waiter = http_request_tag(request);
     if (!waiter)
         waiter = waiter_new(context, request);
     if (waiter)
-        engine_refuse(waiter, error_of_problem(problem), front_problem_text(problem));
+        engine_refuse(waiter, reply_error_of(problem), front_problem_text(problem));
     else
         refuse_bare(request);
 }

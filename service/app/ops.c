@@ -356,7 +356,7 @@ static void on_request(void *context, struct http_request *request)
 static void on_problem(void *context, struct http_request *request, enum front_problem problem)
 {
     (void)context;
-    refuse(request, HTTP_ERROR_BAD_FRAMING, front_problem_text(problem));
+    refuse(request, reply_error_of(problem), front_problem_text(problem));
 }
 
 static void on_left(void *context, struct http_request *request, bool broken)

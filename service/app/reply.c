@@ -205,6 +205,29 @@ void reply_error(struct http_request *request, enum error_shape shape, enum http
     reply_refuse(request, &refusal);
 }
 
+enum http_error reply_error_of(enum front_problem problem)
+{
+    switch (problem) {
+    case FRONT_BAD_FRAMING:
+    case FRONT_BAD_HEADER:
+    case FRONT_NO_HOST:
+        return HTTP_ERROR_BAD_FRAMING;
+    case FRONT_BAD_TRANSFER_ENCODING:
+        return HTTP_ERROR_TRANSFER_ENCODING;
+    case FRONT_BAD_EXPECT:
+        return HTTP_ERROR_BAD_EXPECT;
+    case FRONT_BODY_TOO_LARGE:
+        return HTTP_ERROR_BODY_TOO_LARGE;
+    case FRONT_HEAD_TOO_LARGE:
+        return HTTP_ERROR_HEAD_TOO_LARGE;
+    case FRONT_TOO_SLOW:
+        return HTTP_ERROR_REQUEST_TIMEOUT;
+    case FRONT_NO_MEMORY:
+        break;
+    }
+    return HTTP_ERROR_OVERLOADED;
+}
+
 void reply_running(struct http_request *request, const struct reply_running *running)
 {
     BUF(body, REPLY_TEXT_BYTES_MAX);

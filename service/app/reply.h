@@ -80,6 +80,9 @@ void reply_refuse(struct http_request *request, const struct reply_refusal *refu
 void reply_error(struct http_request *request, enum error_shape shape, enum http_error error,
                  const char *detail, const char *flight_id, struct span allow);
 
+/* What to call a request that the front could not take. */
+enum http_error reply_error_of(enum front_problem problem);
+
 /* Where the result of a flight that still runs will be: 202, or 303 to the next hop. */
 struct reply_running {
     const char *flight_id;

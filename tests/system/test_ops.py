@@ -69,6 +69,13 @@ def test_the_operators_listener_serves_nothing_else(launch):
     assert service.get("/metrics").status == 404  # not on the clients' side
 
 
+def test_a_request_that_is_too_large_is_told_so_here_too(launch):
+    port = free_port()
+    launch({"ops_listen": f"127.0.0.1:{port}", "limits": {"body_bytes_max": 1024}})
+    reply = request(port, "POST", "/ops/keys/list", b"{" + b" " * 1024)
+    assert reply.status == 413 and json.loads(reply.body)["code"] == "body_too_large"
+
+
 def test_the_operators_token_guards_the_metrics(launch):
     port = free_port()
     launch({"ops_listen": f"127.0.0.1:{port}",
