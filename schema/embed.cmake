@@ -1,23 +1,38 @@
-# Turns the .sql files of this folder into C strings at build time, so that SQL stands in .sql
-# files only and the binary needs no files at run time.
+# Turns files into C strings at build time, so that SQL stands in .sql files and pages in .html
+# files only, and the binary needs no files at run time.
 #
-#   NNN_*.sql     migrations, numbered from 001 without gaps -> schema_migrations[]
-#   queries.sql   `-- name: x` starts the query QUERY_X      -> schema_queries[]
+#   embed_sql(TARGET): the .sql files of this folder, as schema/schema.h
+#     NNN_*.sql     migrations, numbered from 001 without gaps -> schema_migrations[]
+#     queries.sql   `-- name: x` starts the query QUERY_X      -> schema_queries[]
+#   embed_text(TARGET FOLDER/NAME.EXT): one file below service/, as FOLDER/NAME_EXT.h -> NAME_EXT[]
 #
-# Included by the top CMakeLists.txt it defines embed_sql(); run as a script (cmake -D OUT=dir -P)
-# it writes schema.h and schema.c into OUT, a folder of the build tree.
+# Both run this file as a script (cmake -D OUT=dir [-D TEXT=file] -P), which writes the .h and .c
+# into OUT, a folder of the build tree.
 
-function(embed_sql target)
+# Compiles `name`.h and .c, which this file makes of `sources`, into `target`.
+function(embed target name sources)
+  cmake_parse_arguments(EMBED "" "" "WITH" ${ARGN})
   set(here ${CMAKE_CURRENT_FUNCTION_LIST_DIR})
   set(generated ${CMAKE_BINARY_DIR}/generated)
-  file(GLOB sql CONFIGURE_DEPENDS ${here}/*.sql)
+  get_filename_component(out ${generated}/${name} DIRECTORY)
   add_custom_command(
-    OUTPUT ${generated}/schema/schema.h ${generated}/schema/schema.c
-    COMMAND ${CMAKE_COMMAND} -D OUT=${generated}/schema -P ${here}/embed.cmake
-    DEPENDS ${sql} ${here}/embed.cmake
-    COMMENT "Embedding schema/*.sql" VERBATIM)
-  target_sources(${target} PRIVATE ${generated}/schema/schema.c ${generated}/schema/schema.h)
+    OUTPUT ${generated}/${name}.h ${generated}/${name}.c
+    COMMAND ${CMAKE_COMMAND} -D OUT=${out} ${EMBED_WITH} -P ${here}/embed.cmake
+    DEPENDS ${sources} ${here}/embed.cmake
+    COMMENT "Embedding ${name}" VERBATIM)
+  target_sources(${target} PRIVATE ${generated}/${name}.c ${generated}/${name}.h)
   target_include_directories(${target} PRIVATE ${generated})
+endfunction()
+
+function(embed_sql target)
+  file(GLOB sql CONFIGURE_DEPENDS ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/*.sql)
+  embed(${target} schema/schema "${sql}")
+endfunction()
+
+function(embed_text target file)
+  string(REPLACE "." "_" name ${file})
+  set(text ${CMAKE_SOURCE_DIR}/service/${file})
+  embed(${target} ${name} ${text} WITH -D TEXT=${text})
 endfunction()
 
 # A C string literal of `text`, one line of source per line.
@@ -83,7 +98,7 @@ function(read_migrations files ret_count ret_literals)
   set(${ret_literals} "${literals}" PARENT_SCOPE)
 endfunction()
 
-if(CMAKE_SCRIPT_MODE_FILE)
+function(write_schema)
   file(GLOB migrations ${CMAKE_CURRENT_LIST_DIR}/[0-9][0-9][0-9]_*.sql)
   list(SORT migrations)
   read_migrations("${migrations}" count migration_literals)
@@ -113,4 +128,33 @@ ${migration_literals}};
 const char *const schema_queries[QUERY_COUNT] = {
 ${query_literals}};
 ")
+endfunction()
+
+function(write_text)
+  get_filename_component(file ${TEXT} NAME)
+  string(REPLACE "." "_" name ${file})
+  string(TOUPPER ${name} guard)
+  file(READ ${TEXT} text)
+  c_literal("${text}" literal)
+  file(WRITE ${OUT}/${name}.h
+"/* Made by schema/embed.cmake from ${file}. */
+#ifndef ${guard}_H
+#define ${guard}_H
+
+extern const char ${name}[];
+
+#endif
+")
+  file(WRITE ${OUT}/${name}.c
+"#include \"${name}.h\"
+
+const char ${name}[] =
+    ${literal};
+")
+endfunction()
+
+if(CMAKE_SCRIPT_MODE_FILE AND DEFINED TEXT)
+  write_text()
+elseif(CMAKE_SCRIPT_MODE_FILE)
+  write_schema()
 endif()

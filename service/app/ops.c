@@ -3,6 +3,7 @@
 #include "app/clock.h"
 #include "app/metrics.h"
 #include "app/ops_keys.h"
+#include "app/ops_page.h"
 #include "app/ops_state.h"
 #include "app/probes.h"
 #include "app/reply.h"
@@ -16,6 +17,7 @@ enum { DETAIL_BYTES_MAX = 1024 };
 struct ops {
     struct ops_params params;
     struct metrics_service service;
+    struct ops_page page;
     int64_t started_unix_ms;
 };
 
@@ -24,6 +26,11 @@ enum rc ops_new(const struct ops_params *params, struct ops **ret)
     struct ops *ops = calloc(1, sizeof *ops);
     if (!ops)
         return E_NOMEM;
+    enum rc rc = ops_page_init(&ops->page);
+    if (rc != OK) {
+        free(ops);
+        return rc;
+    }
     ops->params = *params;
     ops->params.config = config_ref(params->config);
     ops->started_unix_ms = clock_unix_ms();
@@ -33,8 +40,10 @@ enum rc ops_new(const struct ops_params *params, struct ops **ret)
 
 void ops_free(struct ops *ops)
 {
-    if (ops)
-        config_free(ops->params.config);
+    if (!ops)
+        return;
+    config_free(ops->params.config);
+    ops_page_done(&ops->page);
     free(ops);
 }
 
@@ -79,6 +88,11 @@ static void send_text(struct http_request *request, int status, struct span cont
 static void send_json(struct http_request *request, int status, struct buf *text)
 {
     send_text(request, status, SPAN("application/json"), text);
+}
+
+static void serve_page(struct ops *ops, struct http_request *request)
+{
+    ops_page_send(&ops->page, request);
 }
 
 static void serve_metrics(struct ops *ops, struct http_request *request)
@@ -284,6 +298,7 @@ static const struct ops_path {
     /* Replies, at once or later; the body is there. */
     void (*serve)(struct ops *ops, struct http_request *request);
 } paths[] = {
+    {"/ops", "GET, HEAD", .needs_token = false, .serve = serve_page},
     {"/metrics", "GET, HEAD", .needs_token = true, .serve = serve_metrics},
     {"/ops/state", "GET, HEAD", .needs_token = true, .serve = serve_state},
     {flights_path, "GET, HEAD, DELETE", .needs_token = true, .serve = serve_flight},
@@ -293,6 +308,8 @@ static const struct ops_path {
 /* NULL: nothing is served there. */
 static const struct ops_path *find_path(struct span path)
 {
+    if (span_is(path, "/ops/")) /* the page too, as people type it */
+        path = SPAN("/ops");
     for (size_t i = 0; i < COUNT_OF(paths); i++)
         if (span_ends(span_of(paths[i].path), "/") ? span_starts(path, paths[i].path)
                                                    : span_is(path, paths[i].path))
@@ -350,7 +367,9 @@ static void on_head(void *context, struct http_request *request)
 
 static void on_request(void *context, struct http_request *request)
 {
-    find_path(http_request_head(request)->path)->serve(context, request);
+    const struct ops_path *path = find_path(http_request_head(request)->path);
+    ASSERT(path); /* on_head has refused all others */
+    path->serve(context, request);
 }
 
 static void on_problem(void *context, struct http_request *request, enum front_problem problem)

@@ -256,6 +256,20 @@ void reply_nothing(struct http_request *request, const char *flight_id)
     reply_send(request, &(struct reply){.answer = {.status = 204}, .flight_id = flight_id});
 }
 
+void reply_page(struct http_request *request, struct blob *html, struct span policy)
+{
+    const struct header headers[] = {
+        {SPAN("Content-Type"), SPAN("text/html; charset=utf-8")},
+        {SPAN("Cache-Control"), SPAN("no-store")},
+        {SPAN("Content-Security-Policy"), policy},
+        {SPAN("X-Content-Type-Options"), SPAN("nosniff")},
+        {SPAN("Referrer-Policy"), SPAN("no-referrer")},
+    };
+    const struct http_reply http = {
+        .status = 200, .headers = {headers, COUNT_OF(headers)}, .body = html};
+    http_request_reply(request, &http);
+}
+
 void reply_begin(struct http_request *request, const char *flight_id, size_t body_bytes)
 {
     const struct header headers[] = {

@@ -100,6 +100,9 @@ void reply_running(struct http_request *request, const struct reply_running *run
 /* 204 */
 void reply_nothing(struct http_request *request, const char *flight_id);
 
+/* A page of HTML for people: 200.  A reference is taken; `policy` is its Content-Security-Policy. */
+void reply_page(struct http_request *request, struct blob *html, struct span policy);
+
 /* The head of a heartbeat's 200, whose body will have body_bytes. */
 void reply_begin(struct http_request *request, const char *flight_id, size_t body_bytes);
 

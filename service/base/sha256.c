@@ -61,3 +61,9 @@ bool digest_from_hex(struct span hex, struct digest *ret)
 {
     return span_hex_to_bytes(hex, ret->bytes, sizeof ret->bytes);
 }
+
+void digest_base64(const struct digest *digest, char text[DIGEST_BASE64_BYTES])
+{
+    int n = EVP_EncodeBlock((unsigned char *)text, digest->bytes, SHA256_BYTES);
+    ASSERT(n == DIGEST_BASE64_BYTES - 1);
+}

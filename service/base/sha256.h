@@ -26,5 +26,8 @@ MUST_CHECK enum rc sha256_of(const struct span *parts, size_t count, struct dige
 bool digest_eq(const struct digest *a, const struct digest *b);
 /* 64 hexadecimal digits of either case.  False: anything else. */
 bool digest_from_hex(struct span hex, struct digest *ret);
+enum { DIGEST_BASE64_BYTES = 45 };
+/* 44 characters of base64 (RFC 4648, section 4) and a NUL. */
+void digest_base64(const struct digest *digest, char text[DIGEST_BASE64_BYTES]);
 
 #endif

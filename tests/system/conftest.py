@@ -14,7 +14,6 @@ from support import BINARY, SANITIZER, SDK_OF, Provider, Service, alone, clean_e
 
 SDK = Path(__file__).parent / "sdk"
 NODE = SDK / "node_modules/.bin/node"
-LOCK, INSTALLED = SDK / "package-lock.json", SDK / "node_modules/.package-lock.json"
 
 
 def pytest_configure(config):
@@ -78,13 +77,24 @@ def launch(provider, binary, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def sdk():
-    """Runs jobs with the official SDK of a route: sdk(service, route, jobs) -> results."""
-    with alone("sdk"):
-        if not INSTALLED.exists() or INSTALLED.stat().st_mtime < LOCK.stat().st_mtime:  # npm's last write
+def npm_install():
+    """Gets the locked packages of a folder, unless they are there: npm_install(folder, *options)."""
+    def install(folder, *options):
+        lock, installed = folder / "package-lock.json", folder / "node_modules/.package-lock.json"  # npm's last write
+        with alone(folder.name):
+            if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+                return
             if not shutil.which("npm"):
-                pytest.skip("npm is needed for the official SDKs")
-            subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=SDK, check=True, timeout=300)
+                pytest.skip(f"npm is needed for the packages of {folder.name}")
+            subprocess.run(["npm", "ci", "--no-audit", "--no-fund", *options], cwd=folder, check=True, timeout=300)
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def sdk(npm_install):
+    """Runs jobs with the official SDK of a route: sdk(service, route, jobs) -> results."""
+    npm_install(SDK)
 
     def run(service, route, jobs, parallel=4):
         name, method, path = SDK_OF[route]
