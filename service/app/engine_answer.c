@@ -84,7 +84,7 @@ void engine_build_answer(struct engine_flight *run)
     case VERDICT_STORED:
         return; /* not reached: perform leaves what keep_record made */
     case VERDICT_ANSWER:
-        if (run->intake->relay)
+        if (run->intake->relay.p)
             run->answer.content_type = header_get(&headers, "content-type");
         run->answer.body = blob_ref(run->outcome.body);
         return;

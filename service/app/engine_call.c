@@ -155,8 +155,8 @@ enum flight_order engine_call(struct engine_flight *run)
         .first_event_timeout_ms = upstream->first_event_timeout_ms,
         .idle_timeout_ms = upstream->idle_timeout_ms,
         .time_left_ms = run->flight.params.ceiling_ms - now_ms,
-        .plain = intake->relay,
-        .counts_usage = intake->relay && intake->operation,
+        .plain = intake->relay.p,
+        .counts_usage = intake->relay.p && intake->operation,
         .assemble = {.api = intake->route->api,
                      .choices = intake->choices,
                      .add_annotations =

@@ -167,7 +167,7 @@ static struct flight_params flight_params_of(const struct engine *engine,
         .own_key = !intake->keyed,
         .key_is_ours = upstream->api_key.p != NULL,
         .store_optional = intake->config->idempotency.on_store_error == ON_STORE_ERROR_MEMORY,
-        .relayed = intake->relay,
+        .relayed = intake->relay.p,
         .may_outlive = intake->keyed || intake->adoptable || accepts,
         .retry = {.attempts_max = upstream->attempts_max,
                   .backoff_base_ms = upstream->backoff_base_ms,
@@ -184,7 +184,7 @@ static enum rc enter_tables(struct engine_flight *run)
     enum rc rc = timers_start(timers(run), &run->deadline, run->flight.params.deadline_ms);
     if (rc == OK)
         rc = engine_kin_add(run);
-    if (rc == OK && !run->intake->relay) /* the reply is the only place of its result */
+    if (rc == OK)
         rc = map_put(&engine->by_id, run->id.bytes, run);
     if (rc == OK && run->intake->keyed)
         rc = map_put(&engine->keys, run->intake->key.bytes, run);

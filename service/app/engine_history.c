@@ -126,7 +126,7 @@ void engine_note_call_end(struct engine_flight *run, bool cancelled)
                  .ms = outcome->total_ms,
                  .number = outcome->progress.output_bytes,
                  .request_id = request_id.p ? request_id : header_get(&headers, "x-request-id"),
-                 .yes = attempt_may_be_billed(outcome),
+                 .yes = run->intake->operation && attempt_may_be_billed(outcome),
              });
 }
 
@@ -213,7 +213,6 @@ void engine_note_request(const struct waiter *waiter, bool delivered)
         return;
     note_told(waiter, delivered);
     struct request_summary request = {
-        .names.route = strcmp(waiter->route, "other") == 0 ? NULL : waiter->route,
         .ended_unix_ms = clock_unix_ms(),
         .duration_ms = engine_now_ms(waiter->engine) - http_request_start_ms(waiter->request),
         .queue_ms = waiter->attempts || waiter->queue_ms ? waiter->queue_ms : -1,
@@ -227,6 +226,8 @@ void engine_note_request(const struct waiter *waiter, bool delivered)
     };
     memcpy(request.id, waiter->id_text, sizeof request.id);
     memcpy(request.names.key, waiter->key_text, sizeof request.names.key);
+    if (strcmp(waiter->route, "other") != 0)
+        history_name_route(&request.names, span_of(waiter->route));
     history_name_client(&request.names, waiter->client);
     history_name_upstream(&request.names, waiter->upstream);
     history_name_model(&request.names, waiter->model);
@@ -238,7 +239,8 @@ void engine_note_request(const struct waiter *waiter, bool delivered)
 static void name_all(const struct engine_flight *run, struct history_names *names)
 {
     const struct intake *intake = run->intake;
-    names->route = api_route(intake->api);
+    history_name_route(names,
+                       intake->relay.p ? intake->relay : span_of(api_route(intake->api)));
     history_name_upstream(names, intake->upstream->name);
     history_name_model(names, intake->model);
     if (intake->caller.client)

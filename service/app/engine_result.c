@@ -60,7 +60,8 @@ static struct engine_flight *running_of(const struct waiter *waiter,
                                         const struct flight_id *flight)
 {
     struct engine_flight *run = map_get(&waiter->engine->by_id, flight->bytes);
-    return run && !run->is_over ? run : NULL;
+    bool relayed = run && run->intake->relay.p; /* its reply is the only place of its result */
+    return run && !run->is_over && !relayed ? run : NULL;
 }
 
 static struct engine_flight *running(const struct waiter *waiter)

@@ -178,7 +178,7 @@ void engine_answer(struct waiter *waiter, struct engine_flight *run)
         .timing = called ? &timing : NULL,
         .upstream = called && !run->is_over ? &run->outcome : NULL,
         .edge = &waiter->edge,
-        .vary = !run->intake->relay,
+        .vary = !run->intake->relay.p,
     };
     if (adoption_invites_retry(run->answer.status, reply.retry))
         engine_note_invitation(waiter);

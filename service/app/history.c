@@ -56,6 +56,11 @@ void history_key_text(const struct digest *key, char text[KEY_TEXT_BYTES])
         (void)snprintf(text + i, 3, "%02x", key->bytes[i / 2]);
 }
 
+void history_name_route(struct history_names *names, struct span route)
+{
+    copy(names->route, sizeof names->route - 1, route);
+}
+
 void history_name_client(struct history_names *names, struct span client)
 {
     copy(names->client, sizeof names->client - 1, client);

@@ -7,6 +7,7 @@
 #include "app/reply.h"
 #include "base/map.h"
 #include "core/config_table.h"
+#include "core/relay.h"
 #include "core/timeline.h"
 
 enum {
@@ -19,9 +20,9 @@ enum {
     KEY_TEXT_BYTES = 9, /* the first digits of a key's digest, which tell keys apart in logs */
 };
 
-/* Who asked what of whom.  Empty texts: nobody, nothing. */
+/* Who asked what of whom; the longest routes are those of the relay.  Empty: nobody, nothing. */
 struct history_names {
-    const char *route; /* static; NULL: none of ours */
+    char route[RELAY_PATTERN_BYTES_MAX + 1]; /* empty: none of ours */
     char client[CONFIG_NAME_BYTES_MAX + 1], upstream[CONFIG_NAME_BYTES_MAX + 1];
     char model[OPS_MODEL_BYTES_MAX + 1];
     char key[KEY_TEXT_BYTES];
@@ -30,6 +31,7 @@ struct history_names {
 /* The first digits of a key's digest. */
 void history_key_text(const struct digest *key, char text[KEY_TEXT_BYTES]);
 /* Copies texts, cut where they are too long. */
+void history_name_route(struct history_names *names, struct span route);
 void history_name_client(struct history_names *names, struct span client);
 void history_name_upstream(struct history_names *names, struct span upstream);
 void history_name_model(struct history_names *names, struct span model);

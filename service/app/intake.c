@@ -154,7 +154,7 @@ static enum rc find_caller(struct intake *intake, const struct intake_context *c
 static enum rc find_key(struct intake *intake, const struct http_head *head,
                         struct intake_refusal *ret)
 {
-    if (intake->relay)
+    if (intake->relay.p)
         return OK;
     enum idem_key_error error = idem_key_from_headers(&head->headers, &intake->idem_key);
     return error == IDEM_KEY_FINE
@@ -364,7 +364,7 @@ static void plan_edge(struct intake *intake, const struct http_head *head)
 enum rc intake_body(struct intake *intake, const struct intake_context *context,
                     const struct http_head *head, struct span body, struct intake_refusal *ret)
 {
-    if (intake->relay)
+    if (intake->relay.p)
         return intake_relay_body(intake, context, head, body, ret);
     BUF(canonical, body.n);
     enum rc rc = find_fingerprint(intake, head, body, &canonical, ret);

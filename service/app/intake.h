@@ -45,8 +45,10 @@ struct intake {
     struct digest fingerprint;
     struct members members;   /* keyed */
     struct idem_key idem_key; /* absent: keyless */
-    bool relay;               /* passed on as it is: keyless, and its answer is not assembled */
-    const char *operation;    /* as OpenTelemetry calls it; NULL: it generates nothing */
+    /* The path of its pattern, where it is passed on as it is: keyless, and its answer is not
+     * assembled.  Absent: a generation. */
+    struct span relay;
+    const char *operation; /* as OpenTelemetry calls it; NULL: it generates nothing */
     bool keyed;
     bool adoptable;                   /* keyless, and its flight may become an orphan */
     bool memory_only;                 /* the answer must not be at rest */

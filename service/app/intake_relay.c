@@ -72,7 +72,7 @@ enum rc intake_relay_route(struct intake *intake, const struct http_head *head,
         return refuse_path(intake, head, ret);
     if (!match.route.p)
         return refuse_method(intake, head, &match, ret);
-    intake->relay = true;
+    intake->relay = match.route;
     intake->operation = relay_operation(head->path);
     intake->api = relay_api(config, head);
     enum rc rc = intake_find_upstream(intake, ret);

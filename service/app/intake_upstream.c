@@ -139,7 +139,7 @@ static enum rc address(struct intake *intake, const struct intake_context *conte
         .client = &head->headers,
         .route = intake->api,
         .api = intake->route->api,
-        .relay = intake->relay,
+        .relay = intake->relay.p,
         .no_body = blob_span(intake->upstream_body).n == 0,
         .boot_id = context->boot_id,
     };
@@ -155,7 +155,7 @@ static enum rc address(struct intake *intake, const struct intake_context *conte
     }
     BUF(url, INTAKE_URL_BYTES_MAX);
     struct span query = intake->api == API_SIMPLE ? SPAN_ABSENT : head->query;
-    if (intake->relay)
+    if (intake->relay.p)
         upstream_request_url_below(ret->upstream, span_from(head->path, strlen("/v1")), query,
                                    &url);
     else

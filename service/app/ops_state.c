@@ -143,7 +143,7 @@ struct flight_summary ops_flight_of_row(const struct flight_record *record)
         .paid_calls = -1,
     };
     if (api_from_route(record->route, &api))
-        summary.names.route = api_route(api);
+        history_name_route(&summary.names, span_of(api_route(api)));
     history_key_text(&record->key, summary.names.key);
     return summary;
 }

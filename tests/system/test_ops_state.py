@@ -164,6 +164,25 @@ def test_a_move_to_the_fallback(operated, provider):
     assert flight["upstream"] == "spare"
 
 
+def test_a_relayed_request_is_a_flight_of_its_own_route(operated, provider):
+    service = operated()
+    model, hold = unique("relayed"), unique("hold")
+    provider.script(model, {"hold": hold, "hold_at": "head"})
+    asked = in_background(service.get, f"/v1/models/{model}")
+    running = wait_until(lambda: service.state()["flights"], "the relayed flight")[0]
+    assert running["route"] == "/v1/models/*" and running["state"] == "calling"
+    assert service.ops(f"/ops/flights/{running['id']}").json["route"] == "/v1/models/*"
+    assert service.get(f"/requests/{running['id']}", headers={"Authorization": "Bearer x"}).status == 404
+    provider.release(hold)
+    reply = asked.result()
+    flight = flight_of(service, reply)
+    assert flight["id"] == running["id"] and flight["route"] == "/v1/models/*" and flight["status"] == reply.status
+    for _ in range(3):
+        assert service.get("/v1/models").status == 200  # its memory is used again
+    told = next(one for one in service.state()["recent"] if one["id"] == running["id"])
+    assert told["route"] == "/v1/models/*"
+
+
 def test_an_accepted_request_that_outlives_its_process(operated, provider):
     keyed = {"upstreams": {"chat": {"api_key": "sk-operator"}}}
     service = operated(keyed)

@@ -97,7 +97,7 @@ TEST(history, the_last_hundred_requests_are_told_newest_first)
 
 TEST(history, a_model_of_128_bytes_is_kept_and_a_longer_one_is_cut_between_characters)
 {
-    struct history_names names = {.route = NULL};
+    struct history_names names = {.route = ""};
     char model[130];
     memset(model, 'm', sizeof model);
     history_name_model(&names, (struct span){model, 128});
