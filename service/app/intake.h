@@ -58,7 +58,7 @@ struct intake {
     uint64_t max_tokens;              /* 0: none given */
     bool logprobs;
     int64_t wait_ms;               /* how long the caller's deadline is */
-    struct span model;             /* for logs; absent: not given */
+    struct span model;             /* for people: unescaped; absent: not given */
     struct span url;               /* upstream */
     struct headers headers;        /* upstream */
     struct intake_target fallback; /* its upstream NULL: none, or it is used */

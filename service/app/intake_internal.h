@@ -26,6 +26,8 @@ MUST_CHECK enum rc intake_find_upstream(struct intake *intake, struct intake_ref
 /* Whether the provider gets stream_options. */
 bool intake_wants_include_usage(const struct intake *intake,
                                 const struct intake_context *context);
+/* What the request calls its model, for people, whatever way it is escaped (PHP writes "a\/b"). */
+void intake_name_model(struct intake *intake, struct span value);
 /* Writes upstream_body from client_body, and what the body tells. */
 MUST_CHECK enum rc intake_splice(struct intake *intake, struct intake_refusal *ret);
 /* URL and headers of the upstream call. */

@@ -87,9 +87,7 @@ enum rc intake_relay_body(struct intake *intake, const struct intake_context *co
     intake->edge = edge_plan(&edge);
     if (!span_is(head->method, "POST"))
         return intake_address(intake, context, head, ret);
-    struct span model = json_inside(json_get(body, "model")); /* for logs, as of a generation */
-    if (model.p)
-        intake->model = arena_copy(&intake->arena, model);
+    intake_name_model(intake, json_get(body, "model"));
     intake->upstream_body = blob_new(body);
     return intake->upstream_body ? intake_address(intake, context, head, ret) : E_NOMEM;
 }

@@ -10,6 +10,15 @@
 /* The largest head that limits.header_bytes_max allows, behind the longest base_url. */
 enum { INTAKE_URL_BYTES_MAX = (64 << 10) + 4096 };
 
+void intake_name_model(struct intake *intake, struct span value)
+{
+    struct span escaped = json_inside(value);
+    BUF(name, escaped.n);
+    if (escaped.p)
+        json_unescape(escaped, &name);
+    intake->model = name.n ? arena_copy(&intake->arena, buf_span(&name)) : SPAN_ABSENT;
+}
+
 /* Writes upstream_body from client_body. */
 enum rc intake_splice(struct intake *intake, struct intake_refusal *ret)
 {
@@ -32,8 +41,7 @@ enum rc intake_splice(struct intake *intake, struct intake_refusal *ret)
         return E_NOMEM;
     blob_free(intake->upstream_body);
     intake->upstream_body = body;
-    struct span model = json_inside(splice.model);
-    intake->model = model.p ? arena_copy(&intake->arena, model) : SPAN_ABSENT;
+    intake_name_model(intake, splice.model);
     intake->choices = splice.choices;
     intake->max_tokens = splice.max_tokens;
     intake->logprobs = splice.logprobs;

@@ -57,6 +57,16 @@ def test_a_replay_says_the_same_key_and_tokens_but_no_calls(logged):
     assert again.keys() & {"attempts", "generation_ms", "first_event_ms", "queue_ms"} == set()
 
 
+def test_a_model_has_one_name_however_it_is_escaped(logged):
+    service, lines = logged()
+    model = unique("org") + "/\u00e9"
+    for spelling in (json.dumps(model), json.dumps(model).replace("/", "\\/"), f'"{model}"'):
+        body = json.dumps(question(CHAT, "MODEL")).replace('"MODEL"', spelling).encode()
+        assert service.post(CHAT, body).status == 200
+    plain = model.replace("\u00e9", "??")
+    lines(count=3, model=plain)
+
+
 def test_keys_are_told_by_eight_digits_of_a_salted_digest(logged):
     service, lines = logged()
     key = unique("key")
