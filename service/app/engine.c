@@ -43,32 +43,15 @@ static enum rc follow(struct engine *engine, const struct config *config)
     return OK;
 }
 
-enum rc engine_new(const struct engine_params *params, struct engine **ret)
+/* All that takes no memory. */
+static void init(struct engine *engine, const struct engine_params *params)
 {
-    struct engine *engine = calloc(1, sizeof *engine);
-    if (!engine)
-        return E_NOMEM;
-    engine->loop = params->loop;
-    list_init(&engine->upstreams);
-    engine->history = history_new();
-    if (!engine->history || engine_admission_init(engine) != OK) {
-        history_free(engine->history);
-        free(engine);
-        return E_NOMEM;
-    }
-    if (follow(engine, params->config) != OK) {
-        engine_upstreams_done(engine);
-        engine_admission_done(engine);
-        history_free(engine->history);
-        free(engine);
-        return E_NOMEM;
-    }
     engine->config = config_ref(params->config);
+    engine->loop = params->loop;
     engine->store = params->store;
     engine->upstream = params->upstream;
     engine->log = params->log;
-    uint64_t boot = clock_dice();
-    (void)snprintf(engine->boot_id, sizeof engine->boot_id, "%016" PRIx64, boot);
+    (void)snprintf(engine->boot_id, sizeof engine->boot_id, "%016" PRIx64, clock_dice());
     telemetry_init(&engine->telemetry);
     map_init(&engine->keys, SHA256_BYTES);
     map_init(&engine->by_id, FLIGHT_ID_BYTES);
@@ -79,7 +62,26 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
     list_init(&engine->ended);
     list_init(&engine->unstored);
     list_init(&engine->reads);
+    list_init(&engine->upstreams);
     answers_init(&engine->answers, event_loop_timers(engine->loop), &engine->memory_bytes);
+}
+
+enum rc engine_new(const struct engine_params *params, struct engine **ret)
+{
+    struct engine *engine = calloc(1, sizeof *engine);
+    if (!engine)
+        return E_NOMEM;
+    init(engine, params);
+    if (engine_admission_init(engine) != OK) {
+        config_free(engine->config);
+        free(engine);
+        return E_NOMEM;
+    }
+    engine->history = history_new();
+    if (!engine->history || follow(engine, engine->config) != OK) {
+        engine_free(engine);
+        return E_NOMEM;
+    }
     *ret = engine;
     return OK;
 }
