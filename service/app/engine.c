@@ -46,7 +46,6 @@ static enum rc follow(struct engine *engine, const struct config *config)
 /* All that takes no memory. */
 static void init(struct engine *engine, const struct engine_params *params)
 {
-    engine->config = config_ref(params->config);
     engine->loop = params->loop;
     engine->store = params->store;
     engine->upstream = params->upstream;
@@ -73,15 +72,15 @@ enum rc engine_new(const struct engine_params *params, struct engine **ret)
         return E_NOMEM;
     init(engine, params);
     if (engine_admission_init(engine) != OK) {
-        config_free(engine->config);
         free(engine);
         return E_NOMEM;
     }
     engine->history = history_new();
-    if (!engine->history || follow(engine, engine->config) != OK) {
+    if (!engine->history || follow(engine, params->config) != OK) {
         engine_free(engine);
         return E_NOMEM;
     }
+    engine->config = config_ref(params->config); /* from now on there is one to follow */
     *ret = engine;
     return OK;
 }
