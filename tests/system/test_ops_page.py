@@ -65,6 +65,15 @@ def running_flight(model):
     return next((flight["id"] for flight in state["flights"] if flight["model"] == model), None)
 
 
+# ---- what drives it
+
+def test_the_tools_from_npm_run_on_debians_node():
+    for lock in (HERE / "package-lock.json", HERE.parents[1] / "openapi/package-lock.json"):
+        for name, package in json.loads(lock.read_text())["packages"].items():
+            wanted = package.get("engines", {}).get("node", ">=0")
+            assert int(re.search(r"\d+", wanted)[0]) <= 18, f"{name} wants Node.js {wanted}, and Debian 12 has 18"
+
+
 # ---- the page as it is served
 
 def test_the_page_allows_only_what_stands_in_it(service):
